@@ -1,0 +1,202 @@
+"""Everything a developer or CI runs, with all the set-up done: `python3 dev.py demo`, `python3 dev.py test`.
+
+Needs Python 3.11 or newer with pip, and nothing else. It makes `.venv` beside this file and installs the
+project there; each command may be run first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+EXTRAS = "cli,review,sftp,xlsx,uvloop"
+# What must be covered to the last branch: here a wrong turn costs money.
+FULLY_COVERED = ("protocol", "crypto", "codec.py", "resolver", "receiving.py", "notifications")
+COVERED_OVER_ALL = 95
+
+
+def python(environment: Path) -> str:
+    """The interpreter of a virtual environment."""
+    return str(environment / "bin" / "python")
+
+
+def run(*command: str, cwd: Path = ROOT, **environ: str) -> None:
+    """Run a command and end with its status if it fails."""
+    done = subprocess.run(command, cwd=cwd, env={**os.environ, **environ}, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group of pyproject.toml (older pips cannot read groups)."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+    return list(groups[name])
+
+
+def install(environment: Path, *what: str) -> None:
+    """Install into a virtual environment that has no pip of its own (some systems ship without ensurepip)."""
+    if not (environment / "bin" / "python").exists():
+        venv.EnvBuilder(with_pip=False, symlinks=True).create(environment)
+    quiet = ("--quiet", "--disable-pip-version-check")
+    run(sys.executable, "-m", "pip", "--python", python(environment), "install", *quiet, *what)
+
+
+def set_up(*groups: str) -> str:
+    """Make `.venv` with the project and the named groups, once for each change of pyproject.toml."""
+    wanted = [requirement for name in groups for requirement in group(name)]
+    project = (ROOT / "pyproject.toml").read_bytes() + sys.version.encode()
+    mark = VENV / f"installed-{'-'.join(groups) or 'project'}"
+    digest = hashlib.sha256(project).hexdigest()
+    if not mark.exists() or mark.read_text() != digest:
+        print("setting up .venv (a minute or two, once)", flush=True)
+        install(VENV, "--editable", f".[{EXTRAS}]", *wanted)
+        mark.write_text(digest)
+    return python(VENV)
+
+
+def bring_chromium() -> None:
+    """Install the browser that the review page is tested with; where that cannot be done, its tests say so."""
+    if (shutil.which("chromium") and shutil.which("chromedriver")) or not shutil.which("apt-get") or os.geteuid():
+        return
+    print("installing Chromium for the tests of the review page (once)", flush=True)
+    for command in (["update"], ["install", "--yes", "--no-install-recommends", "chromium", "chromium-driver"]):
+        environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        done = subprocess.run(["apt-get", "-qq", *command], env=environ, capture_output=True, text=True, check=False)
+        if done.returncode:
+            print(f"apt-get {command[0]} failed: {' '.join(done.stderr.split())[-300:]}", flush=True)
+
+
+def demo(*arguments: str) -> None:
+    """Pay a batch against the simulator while everything goes wrong."""
+    run(set_up(), "-m", "lianlian_async", "demo", *arguments)
+
+
+def test(*arguments: str) -> None:
+    """Run all tests with branch coverage, on all cores."""
+    interpreter = set_up("test")
+    if not arguments or "review" in " ".join(arguments):
+        bring_chromium()
+    if arguments:
+        run(interpreter, "-m", "pytest", *arguments)
+        return
+    for old in ROOT.glob(".coverage*"):
+        old.unlink()
+    run(interpreter, "-m", "coverage", "run", "-m", "pytest", "-n", str(os.cpu_count() or 2), "--dist", "worksteal")
+    run(interpreter, "-m", "coverage", "combine", "--quiet")
+    run(interpreter, "-m", "coverage", "report", f"--fail-under={COVERED_OVER_ALL}", "--skip-covered")
+    for part in FULLY_COVERED:
+        pattern = f"lianlian_async/{part}" + ("" if part.endswith(".py") else "/*")
+        run(interpreter, "-m", "coverage", "report", "--fail-under=100", f"--include={pattern}", "--format=total")
+
+
+def check() -> None:
+    """Lint, formatting and strict types."""
+    interpreter = set_up("test", "check")
+    run(interpreter, "-m", "ruff", "check", ".")
+    run(interpreter, "-m", "ruff", "format", "--check", ".")
+    run(interpreter, "-m", "mypy")
+
+
+def wheel() -> None:
+    """Build the wheel, install it alone elsewhere, and test what was installed."""
+    interpreter = set_up("test", "check")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        run(interpreter, "-m", "build", "--outdir", str(place / "dist"), str(ROOT))
+        built = next((place / "dist").glob("*.whl"))
+        for made in sorted((place / "dist").iterdir()):
+            print(f"{hashlib.sha256(made.read_bytes()).hexdigest()}  {made.name}", flush=True)
+        bare = place / "bare"
+        install(bare, str(built))
+        run(python(bare), "-c", IMPORTS_NOTHING_ELSE, cwd=place)
+        full = place / "full"
+        install(full, f"{built}[{EXTRAS}]", *group("test"))
+        shutil.copytree(ROOT / "tests", place / "tests")
+        shutil.copy(ROOT / "pyproject.toml", place / "pyproject.toml")
+        run(python(full), "-m", "pytest", "-q", "-m", "not slow and not checkout", "-n", "2", *OF_THE_WHEEL, cwd=place)
+
+
+# What can break between a checkout and a wheel: data files, extras, the command; not the logic, which `test` covers.
+OF_THE_WHEEL = (
+    "tests/protocol",
+    "tests/batch",
+    "tests/test_codec.py",
+    "tests/test_public_names.py",
+    "tests/client/test_client_pay.py",
+    "tests/cli/test_cli_looking.py",
+    "tests/review/test_review_pages.py",
+)
+
+IMPORTS_NOTHING_ELSE = """
+import sys
+import lianlian_async
+names = {"aiohttp", "click", "rich", "openpyxl", "uvloop", "starlette", "jinja2", "uvicorn", "asyncssh"}
+extras = names & set(sys.modules)
+assert not extras, extras
+print("lianlian_async", lianlian_async.__version__, "imports with its core packages alone")
+"""
+
+
+def proof(*arguments: str) -> None:
+    """Simulate a million faulted payouts (up to two hours on two cores); --write renews docs/proof.md."""
+    run(set_up("test"), "-m", "simulation.proof", *arguments, PYTHONPATH=str(ROOT / "tests"))
+
+
+def model(*arguments: str) -> None:
+    """Try every state of client, gateway and network (about a minute); --write renews docs/model.md."""
+    tests = ROOT / "tests"
+    run(set_up("test"), "-m", "model", *arguments, PYTHONPATH=os.pathsep.join([str(tests), str(tests / "resolver")]))
+
+
+def fuzz(*arguments: str) -> None:
+    """Fuzz every door that takes other people's bytes, with atheris: --seconds 60, --runs N, --target NAME."""
+    interpreter = set_up("test")
+    importable = (interpreter, "-c", "import atheris")
+    if subprocess.run(importable, capture_output=True, check=False).returncode:
+        pip = (sys.executable, "-m", "pip", "--python", interpreter, "install", "--quiet", *group("fuzz"))
+        subprocess.run(pip, capture_output=True, check=False)
+        if subprocess.run(importable, capture_output=True, check=False).returncode:
+            print("atheris, the fuzzer, cannot be installed here: it needs Linux and a Python it has a wheel for.")
+            sys.exit(2)
+    run(interpreter, "-m", "fuzz.run", *arguments, PYTHONPATH=str(ROOT / "tests"))
+
+
+def machine(*arguments: str) -> None:
+    """Let Hypothesis choose a payout's fate, move by move (--examples 20000 --steps 100 takes a night)."""
+    run(set_up("test"), "-m", "machine", *arguments, PYTHONPATH=str(ROOT / "tests"))
+
+
+def mutate(*arguments: str) -> None:
+    """Plant every small fault in the heart of the library (ten minutes); a test must notice each."""
+    # With this seed a set of PAID and REFUNDED begins with PAID, so that taking the first instead of REFUNDED shows.
+    run(set_up("test"), "-m", "mutation", *arguments, PYTHONPATH=str(ROOT / "tests"), PYTHONHASHSEED="10")
+
+
+COMMANDS = {
+    "demo": demo, "test": test, "proof": proof, "model": model, "machine": machine, "fuzz": fuzz, "mutate": mutate,
+    "check": check, "wheel": wheel,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Run one command."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is what an older Python meets first
+        sys.exit(f"lianlian_async needs Python 3.11 or newer; this is {sys.version.split()[0]}")
+    name, *arguments = sys.argv[1:] or ["help"]
+    if name not in COMMANDS:
+        lines = [f"  python3 dev.py {name:7} {command.__doc__}" for name, command in COMMANDS.items()]
+        sys.exit("\n".join(["commands:", *lines]))
+    COMMANDS[name](*arguments)
+
+
+if __name__ == "__main__":
+    main()
