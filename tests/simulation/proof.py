@@ -1,0 +1,128 @@
+"""`python3 dev.py proof`: many worlds on all cores, their verdict, and docs/proof.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+from attrs import evolve
+
+from .plan import KINDS, Plan
+from .report import faults_of, page, soft_baselines
+from .runs import Sum, run_seeds, simulate
+from .shrink import shrink
+
+PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
+CHUNK = 20
+TRACE_LINES = 200
+# Worlds in which a law was once broken; the tests run each of them for ever.
+REGRESSIONS = Path(__file__).with_name("regressions.txt")
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dev.py proof", description=__doc__)
+    parser.add_argument("--payouts", type=int, default=1_000_000, help="how many in all [%(default)s]")
+    parser.add_argument("--each", type=int, default=60, help="payouts in a world [%(default)s]")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed [%(default)s]")
+    parser.add_argument("--seeds", type=int, help="how many worlds (left out: as many as the payouts need)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes [%(default)s]")
+    parser.add_argument("--without", default="", help="kinds of fault to leave out, with commas between")
+    parser.add_argument("--real-crypto", action="store_true", help="real RSA on both sides")
+    parser.add_argument("--lost-tail", action="store_true", help="a journal that forgets: must be detected")
+    parser.add_argument("--forgetful", action="store_true", help="a gateway that forgets, against A1: may pay twice")
+    parser.add_argument("--patch", help="a planted bug, as simulation.traps:no_grace")
+    parser.add_argument("--write", action="store_true", help="write docs/proof.md")
+    parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, judge nothing")
+    return parser
+
+
+def plan_of(given: argparse.Namespace) -> Plan:
+    """The first world that is asked for; ends the program for a fault that does not exist."""
+    without = frozenset(filter(None, given.without.split(",")))
+    if unknown := without - set(KINDS):
+        sys.exit(f"no such kind of fault: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    return Plan(
+        given.seed, given.each, without, real_crypto=given.real_crypto, lost_tail=given.lost_tail,
+        forgetful=given.forgetful,
+    )  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    given = arguments().parse_args(argv)
+    template = plan_of(given)
+    worlds = given.seeds or -(-given.payouts // given.each)
+    seeds = list(range(given.seed, given.seed + worlds))
+    total = _run(template, seeds, given.jobs, given.patch, quiet=given.json)
+    if given.json:
+        print(total.as_json())
+        return
+    _tell(total)
+    if total.failures:
+        _show_smallest(template, total, given.patch)
+    troubles = faults_of(total) if worlds * given.each >= 20_000 else [f["broken"] for f in total.failures]
+    troubles += soft_baselines(total) if worlds * given.each >= 20_000 else []
+    if given.write:
+        words = [
+            "python3 dev.py proof",
+            f"--payouts {worlds * given.each}",
+            f"--seed {given.seed}",
+            f"--jobs {given.jobs}",
+        ]
+        PAGE.write_text(page(total, template, " ".join(words), given.jobs), "utf-8")
+        print(f"written: {PAGE}")
+    if troubles:
+        sys.exit("\n".join(["", "FAILED", *troubles]))
+
+
+def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quiet: bool) -> Sum:
+    total, began = Sum(), time.monotonic()
+    chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
+    if jobs == 1 or len(chunks) == 1:
+        for chunk in chunks:
+            total.add(run_seeds(template, chunk, patch=patch))
+            if len(total.failures) >= 3:
+                break
+        return total
+    with ProcessPoolExecutor(jobs, max_tasks_per_child=50) as pool:
+        waiting = {pool.submit(run_seeds, template, chunk, patch=patch) for chunk in chunks}
+        for count, done in enumerate(as_completed(waiting), start=1):
+            total.add(done.result())
+            if not quiet and count % max(1, len(chunks) // 50) == 0:
+                seconds = time.monotonic() - began
+                print(f"{total.payouts:,} payouts, {seconds:.0f} s, {len(total.failures)} laws broken", flush=True)
+            if len(total.failures) >= 3:
+                pool.shutdown(cancel_futures=True)
+                break
+    return total
+
+
+def _tell(total: Sum) -> None:
+    print(f"{total.payouts:,} payouts, {total.worlds:,} worlds, {total.cpu_s:.0f} s of processor time")
+    for name, count in total.states.most_common():
+        print(f"  {count:8,} {name}")
+    if total.careless_payouts:
+        for name, count in total.careless.items():
+            print(f"  {count / total.careless_payouts * 100_000:8,.0f} double payments per 100,000: {name}")
+
+
+def _show_smallest(template: Plan, total: Sum, patch: str | None) -> None:
+    failure = total.failures[0]
+    print(f"\nbroken: {failure['broken']}\n{failure['repro']}")
+    try:
+        small, _ = shrink(evolve(template, seed=failure["seed"]), patch=patch)
+    except ValueError:
+        print("run again, that world keeps the laws: it depends on more than its seed")
+        return
+    if patch is None and small.repro() not in REGRESSIONS.read_text("utf-8"):
+        with REGRESSIONS.open("a", encoding="utf-8") as file:
+            file.write(f"{small.repro()}  # {failure['broken'].partition(' [')[0]}\n")
+    result = simulate(small, keep_trace=True, patch=patch)
+    print(f"\nsmallest: {result.broken}\n{small.repro()}" + (f" --patch {patch}" if patch else ""))
+    print("\n".join(result.trace[-TRACE_LINES:]))
+
+
+if __name__ == "__main__":
+    main()
