@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -115,15 +115,27 @@ class Office:
 
     def confirm_takes_until(self, decisions: int) -> None:
         """The confirmation is under way until the page has answered this many other decisions."""
+        self.expect(0)
+        self._confirm_takes(lambda: self.door.until_answered(decisions))
 
-        async def wait(url: str) -> None:
+    def confirm_takes_until_let_go(self) -> Callable[[], None]:
+        """The confirmation is under way until the test calls what this gives."""
+        let_go = asyncio.Event()
+        self._confirm_takes(let_go.wait)
+
+        def go() -> None:
+            self._loop.call_soon_threadsafe(let_go.set)
+
+        return go
+
+    def _confirm_takes(self, wait: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        async def before(url: str) -> None:
             if url.endswith("confirmPayment.htm"):
                 self.confirming.set()
-                await self.door.until_answered(decisions)
+                await wait()
 
-        self.expect(0)
         for wire in self.w.wires:
-            wire.before = wait
+            wire.before = before
 
     def state(self, number: str) -> str:
         """What the client says."""
