@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lianlian_async import Payout, State, Step
 from lianlian_async.journal import Change, Record
+from lianlian_async.listing import Listing
 from lianlian_async.resolver import Attempt, Evidence, Outcome, Source
 from lianlian_async.testing.simulator import Endpoint, Entry, Received
 
@@ -72,7 +73,7 @@ class Laws:
         self.approved: set[str] = set()
         self.proven_dead: set[str] = set()
         self.level: dict[str, int] = {}
-        self.acknowledged: defaultdict[str, set[str]] = defaultdict(set)
+        self.acknowledged: defaultdict[tuple[str, Source], set[str]] = defaultdict(set)
         self.excused: set[str] = set()  # numbers about which a restored backup has forgotten something
         self.clocks_wrong = world.plan.has("clock")
         # A machine that stood still, or whose journal is slow, takes turns late that were given out in time.
@@ -246,14 +247,21 @@ class Laws:
 
     def acknowledge(self, no_order: str, result_pay: str) -> None:
         """The gateway was told that a notification is on record."""
-        if not self._has_told(no_order, result_pay):
-            raise self.broken("I5", f"{result_pay} was acknowledged and is not on record", no_order)
-        self.acknowledged[no_order].add(result_pay)
+        self._keep(no_order, Source.NOTIFY, result_pay)
 
-    def _has_told(self, no_order: str, result_pay: str) -> bool:
+    def listed(self, listing: Listing) -> None:
+        """A row of a statement counts as taken in."""
+        self._keep(listing.no_order, Source.STATEMENT, "CANCEL" if listing.refund else "SUCCESS")
+
+    def _keep(self, no_order: str, source: Source, word: str) -> None:
+        if not self._has_told(no_order, source, word):
+            raise self.broken("I5", f"{word} ({source}) was acknowledged and is not on record", no_order)
+        self.acknowledged[no_order, source].add(word)
+
+    def _has_told(self, no_order: str, source: Source, word: str) -> bool:
         record = self.world.store.records.get(no_order)
         told = record.evidence if record is not None else ()
-        return any(e.source is Source.NOTIFY and e.result_pay == result_pay for e in told)
+        return any(e.source is source and e.result_pay == word for e in told)
 
     # --- the end
 
@@ -271,10 +279,10 @@ class Laws:
         for intent in self.world.business.intents:
             if intent.wanted and not any(number in known for number in intent.numbers):
                 raise self.broken("I2", f"{intent.key} was accepted and is not in the journal")
-        for number, told in self.acknowledged.items():
-            for result_pay in sorted(told) if number not in self.excused else ():
-                if not self._has_told(number, result_pay):
-                    raise self.broken("I5", f"{result_pay} was acknowledged and has been lost", number)
+        for (number, source), told in self.acknowledged.items():
+            for word in sorted(told) if number not in self.excused else ():
+                if not self._has_told(number, source, word):
+                    raise self.broken("I5", f"{word} ({source}) was acknowledged and has been lost", number)
         self._check_sums(known)
         if self.world.leaks:
             raise self.broken("I10", f"a log line or error shows {self.world.leaks[0]}")

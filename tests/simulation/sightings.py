@@ -83,6 +83,13 @@ SOMETIMES: Final = (
     "a notification for another merchant was refused",
     "a notification about an unknown number was kept",
     "a bad end was notified first, and a query agreed later",
+    # statements
+    "a statement told first that it was paid",
+    "a statement told first that it came back",
+    "a row of a statement was taken in twice",
+    "a row with another amount was not believed",
+    "a row about a number that is not ours was kept",
+    "a row about a number that a restored backup had forgotten was adopted",
     # people
     "a payout that was FAILED was replaced",
     "a payout that was CLOSED was replaced",
@@ -169,6 +176,8 @@ class Sightings:
         if change is None:
             if new.evidence and any(e.source is Source.NOTIFY for e in new.evidence):
                 self.saw("an orphan was adopted")
+            if new.evidence and any(e.source is Source.STATEMENT for e in new.evidence):
+                self.saw("a row about a number that a restored backup had forgotten was adopted")
             return
         for attempt in change.attempts:
             self._begun[new.no_order] = attempt
@@ -205,11 +214,21 @@ class Sightings:
             asked = any(e.source is Source.QUERY and e.result_pay in ("FAILURE", "CANCEL") for e in old.evidence)
             if ended and told and not asked and news.result_pay in ("FAILURE", "CANCEL"):
                 saw("a bad end was notified first, and a query agreed later")
+        if news.source is Source.STATEMENT and old is not None:
+            self._listed(old, new, news)
         if news.source is Source.QUERY and new.attempts and news.outcome is Outcome.ANSWERED:
             heard = {e.attempt for e in new.evidence if e.attempt is not None}
             last = new.attempts[-1]
             if last.number not in heard and all(p.client._engine.owner != last.owner for p in self.world.alive()):
                 saw("an attempt of a dead process was finished by another")
+
+    def _listed(self, old: Record, new: Record, news: Evidence) -> None:
+        if news.outcome is Outcome.MISMATCHED:
+            self.saw("a row with another amount was not believed")
+        elif old.state is not new.state and new.state is State.PAID:
+            self.saw("a statement told first that it was paid")
+        elif old.state is not new.state and new.state is State.REFUNDED:
+            self.saw("a statement told first that it came back")
 
     def _answered(self, record: Record, news: Evidence, number: str) -> None:
         saw = self.saw

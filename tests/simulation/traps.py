@@ -382,6 +382,22 @@ def replace_on_a_notification() -> Iterator[None]:
 
 
 @contextmanager
+def replace_on_a_statement() -> Iterator[None]:
+    with _replaces(lambda view: view.state is State.REFUNDED and view.listed_only):
+        yield
+
+
+@contextmanager
+def listed_and_not_written() -> Iterator[None]:
+    async def forgets(engine: Engine, listing: Any, drive: Any) -> Any:
+        record = await engine.journal.load(listing.no_order)
+        return record if record is not None and record.oid_partner == listing.oid_partner else None
+
+    with patch("lianlian_async.client.take_listing", forgets):
+        yield
+
+
+@contextmanager
 def replace_what_is_under_review() -> Iterator[None]:
     with _replaces(lambda view: view.state is State.REVIEW):
         yield
@@ -484,6 +500,8 @@ TRAPS: Final[Mapping[str, tuple[Trap, ...]]] = MappingProxyType(
         "R6 sent before it is written down": (send_before_writing,),
         "R7 a denial outweighs a record": (denial_outweighs_a_record,),
         "R8 a new number on a notification's word": (replace_on_a_notification,),
+        "a new number on a statement's word": (replace_on_a_statement,),
+        "a row of a statement that counts and is not written down": (listed_and_not_written,),
         "a pause that does not stop": (breaker_ignored,),
         "an answer that nobody signed": (unsigned_answers_count,),
     }
@@ -498,6 +516,8 @@ NEEDS: Final[Mapping[Trap, tuple[str, ...]]] = MappingProxyType(
         sends_for_ever: ("scripts", "hands off"),
         backlog_at_once: ("outage", "workers"),
         replace_on_a_notification: ("failure", "people", "outage"),
+        replace_on_a_statement: ("refund", "people", "statements", "no notices"),
+        listed_and_not_written: ("statements",),
         replace_what_was_refused: ("scripts", "people"),
         confirm_4001_is_failed: ("4002", "people", "wire", "late"),
     }

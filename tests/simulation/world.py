@@ -22,6 +22,7 @@ from lianlian_async.testing.simulator import Entry, Received
 from lianlian_async.testing.simulator.notices import Notice
 
 from .business import Business, Intent
+from .finance import Finance
 from .gatehouse import OID_PARTNER, Gatehouse
 from .keys import KeySet
 from .laws import Broken, Laws, leak_in
@@ -83,6 +84,7 @@ class World:
         self._draw_shape(plan)
         self.business = Business(self, plan, self.chaos_s * 0.6)
         self.people = People(self, plan)
+        self.finance = Finance(self, plan)
         self.intents: dict[str, tuple[Intent, int]] = {
             number: (intent, generation)
             for intent in self.business.intents
@@ -124,6 +126,9 @@ class World:
 
     def moment(self, seconds: float) -> datetime:
         return EPOCH + timedelta(seconds=seconds)
+
+    async def sleep_until(self, seconds: float) -> None:
+        await asyncio.sleep(max(0.0, seconds - self.loop.seconds))
 
     def note(self, *words: object) -> None:
         """One line of the trace; two runs of a seed must agree on every one."""
@@ -235,6 +240,7 @@ class World:
         self.laws.restored(before, self.store.records)
         self.seen.restored(before, self.store.records)
         self._restoring = False
+        self.finance.start_over()
         self.business.ask_again()
 
     def told(self, process: Process) -> Any:
@@ -297,6 +303,7 @@ class World:
         self.business.begin()
         loop.spawn(self.guarded(self.people.act()))
         loop.spawn(self.guarded(self.people.events(self.plan, self.chaos_s)))
+        loop.spawn(self.guarded(self.finance.act()))
         await asyncio.sleep(self.chaos_s)
         await self.come_to_rest()
 
