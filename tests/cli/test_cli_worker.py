@@ -27,6 +27,7 @@ from cli_world import (
     until,
     write_csv,
 )
+from process_signals import heeds_sigterm
 
 from lianlian_async import Merchant, Order
 from lianlian_async.config import Settings
@@ -95,6 +96,7 @@ async def a_worker(shell: Shell, *more: object, scale: float = TIME_SCALE) -> Ru
 
 async def stopped(worker: Running, number: signal.Signals = signal.SIGTERM) -> Ran:
     """End a worker as a service manager does; it must end well."""
+    await until(lambda: heeds_sigterm(worker.process.pid))
     assert worker.signal(number), "it had ended before"
     ran = await worker.end()
     assert ran.code == 0, ran.text

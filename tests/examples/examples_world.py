@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 from attrs import define, field
 from cli_world import ROOT, TIME_SCALE, Gateway, Running, Shell, a_row, disagreement, histories
+from process_signals import heeds_sigterm
 
 EXAMPLES = ROOT / "examples"
 TOKEN = "only-for-tests"
@@ -56,6 +57,9 @@ class Program:
             "LIANLIAN_NOTIFY_URL": f"{self.url}/lianlian", "LIANLIAN_TIME_SCALE": str(TIME_SCALE), **self.env,
         }  # fmt: skip
 
+    async def heeds_sigterm(self) -> bool:
+        return self.running is None or heeds_sigterm(self.running.process.pid)
+
     async def answers(self) -> bool:
         assert self.running is not None
         assert not self.running.ended, (await self.running.end()).text
@@ -68,6 +72,8 @@ class Program:
     async def end(self, number: signal.Signals, *, ends_with: int = 0) -> str:
         """Send it a signal and wait for its end; after SIGTERM it must end in this way. Returns what it said."""
         assert self.running is not None
+        if number is not signal.SIGKILL:
+            await until(self.heeds_sigterm)
         assert self.running.signal(number), (await self.running.end()).text
         ran = await self.running.end(30)
         self.said.append(ran.text)

@@ -23,6 +23,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 from attrs import define, field
+from process_signals import heeds_sigterm
 from proofs_process import OID_PARTNER, SUBSCRIBER, TIMEOUTS, Part, key_of, main, merchant_of, order_of
 
 from lianlian_async import LianLianClient, Limits, Payout, State, Step, Timeouts
@@ -95,6 +96,7 @@ class Running:
 
     async def stop(self) -> None:
         """SIGTERM, and an end in order."""
+        await until(lambda: heeds_sigterm(self._process.pid or 0), f"the start of {self}")
         self.signal(signal.SIGTERM)
         assert await self.end() == 0, f"{self} ended with {self.code}: {self.words()}"
 
