@@ -356,9 +356,13 @@ class Keys:
 
 @asynccontextmanager
 async def a_world(
-    keys: Keys, ring: KeyRing, folder: Path, *, journal: str = "memory", loop_scale: float = 100.0, **settings: Any
+    keys: Keys, ring: KeyRing, folder: Path, *, journal: str = "memory", loop_scale: float = 40.0, **settings: Any
 ) -> AsyncIterator[World]:
-    """A world with its simulator serving; closes every client, and then nothing may be left over."""
+    """A world with its simulator serving; closes every client, and then nothing may be left over.
+
+    Deadlines on sockets are real: `loop_scale` seconds of them pass in one. What hangs costs a test that time, and on
+    a busy machine an answer may take longer than that; where every answer has to come, the scale must be small.
+    """
     before = asyncio.all_tasks()
     clock = settings.pop("clock", None) or SteppedClock(loop_scale=loop_scale)
     merchant_changes = settings.pop("merchant", {})

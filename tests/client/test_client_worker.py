@@ -63,7 +63,7 @@ async def states(client: LianLianClient) -> set[State]:
 @pytest.mark.parametrize("journal", ["memory", "sqlite"])
 async def test_a_worker_ends_what_another_process_left_behind(world: MakeWorld, journal: str) -> None:
     """Attempts whose process died are asked about first, then sent again; all are paid, none twice."""
-    async with world(journal=journal) as w:
+    async with world(journal=journal, loop_scale=4) as w:
         fresh = await left_behind(w, 6)
         client = await w.client(fresh)
         async with Staff(w) as staff:
@@ -75,7 +75,7 @@ async def test_a_worker_ends_what_another_process_left_behind(world: MakeWorld, 
 
 async def test_several_workers_share_the_work(world: MakeWorld) -> None:
     """Three on one file: each payout is advanced by one at a time, and nobody asks about what another is at."""
-    async with world(journal="sqlite") as w:
+    async with world(journal="sqlite", loop_scale=4) as w:
         path = (await left_behind(w, 12)).inner.path
         from lianlian_async.journal.sqlite import SqliteJournal
 
@@ -276,7 +276,7 @@ async def test_stopping_finishes_what_is_in_flight(world: MakeWorld) -> None:
 
 async def test_a_backlog_drains_at_the_common_pace(world: MakeWorld) -> None:
     """Two hundred unknown ones, two workers, ten queries a second between them: newest first, never a burst."""
-    async with world(journal="sqlite") as w:
+    async with world(journal="sqlite", loop_scale=4) as w:
         client = await w.client()
         for n in range(200):
             w.simulator.script(derive(OID_PARTNER, f"k{n}"), pay=["9999_after"])
@@ -318,7 +318,7 @@ def _in_doubt(n: int, w: World) -> Any:
 @pytest.mark.parametrize("journal", ["memory", "sqlite"])
 async def test_a_backlog_of_queries_holds_up_no_new_payment(world: MakeWorld, journal: str) -> None:
     """A thousand payouts are in doubt and the gateway answers no query: a new one is sent at once all the same."""
-    async with world(journal=journal) as w:
+    async with world(journal=journal, loop_scale=4) as w:
         client = await w.client(limits=Limits(queries_per_s=2.0))
         for n in range(0, 1000, 250):
             await client.journal.add([_in_doubt(i, w) for i in range(n, n + 250)])
@@ -339,7 +339,7 @@ async def test_a_backlog_of_queries_holds_up_no_new_payment(world: MakeWorld, jo
 @pytest.mark.parametrize("journal", ["memory", "sqlite"])
 async def test_a_backlog_of_payments_holds_up_no_query(world: MakeWorld, journal: str) -> None:
     """Hundreds of new payments wait for a slow gateway: one that is in doubt is asked about all the same."""
-    async with world(journal=journal) as w:
+    async with world(journal=journal, loop_scale=4) as w:
         client = await w.client(limits=Limits(in_flight=2))
         now = w.clock.now()
         await client.journal.add([intent_of(an_order(card=n), f"new{n}", w.merchant, now) for n in range(300)])
