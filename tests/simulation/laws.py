@@ -288,10 +288,18 @@ class Laws:
             raise self.broken("I10", f"a log line or error shows {self.world.leaks[0]}")
 
     def _may_conflict(self, number: str) -> bool:
-        """A restored backup asks for the same number with another time; strangers' answers may pile up."""
+        """A restored backup asks for the same number with another time; content was corrected, and the gateway has what
+        it was before; strangers' answers may pile up."""
         if number in self.excused or self.world.intents[number][0].lied_to:
             return True
-        told = self.world.store.records[number].evidence
+        record = self.world.store.records[number]
+        if record.former_hashes and any(
+            order.content.get("info_order") != record.content.get("info_order")
+            for order in self.world.gatehouse.engine.book.of(number)
+        ):
+            # The copy of what was refused came late and was booked, after all had said that there was nothing.
+            return True
+        told = record.evidence
         return sum(e.outcome is Outcome.FOREIGN and e.source is Source.QUERY for e in told) >= 3
 
     def _check_sums(self, known: dict[str, Payout]) -> None:
