@@ -41,7 +41,7 @@ PLANTED = 5
 CHUNK = 20_000
 PAYOUT_COLUMNS = (
     "id, no_order, oid_partner, key, generation, content, content_hash, created_us, money_order, payee, version, "
-    "state, step, due_us, chain, seal, sealed_by, replaces, oid_paybill, settle_date"
+    "state, step, due_us, chain, seal, sealed_by, replaces, oid_paybill, settle_date, last_us"
 )
 
 
@@ -100,7 +100,7 @@ def payout_rows(n: int, fen: int, rows: int) -> tuple[tuple[Any, ...], list[tupl
     intent = (number, PARTNER, None, 0, json.dumps(content), "0" * 64, at)
     chain = sealed(Stored(intent, (3, "PAID", "NOTHING", None), (None,) * 4, (), (), evidence))
     payee = payee_of(PARTNER, content)
-    return (n + 1, *intent, money, payee, 3, "PAID", "NOTHING", None, chain, None, 0, None, bill, day), evidence
+    return (n + 1, *intent, money, payee, 3, "PAID", "NOTHING", None, chain, None, 0, None, bill, day, at), evidence
 
 
 async def write_journal(path: Path, rows: int) -> None:
@@ -127,7 +127,7 @@ async def write_journal(path: Path, rows: int) -> None:
         payouts.append(payout)
         evidence += [(n + 1, *piece) for piece in pieces]
         if len(payouts) == CHUNK or n == rows - 1:
-            db.executemany(f"INSERT INTO payouts ({PAYOUT_COLUMNS}) VALUES ({', '.join('?' * 20)})", payouts)
+            db.executemany(f"INSERT INTO payouts ({PAYOUT_COLUMNS}) VALUES ({', '.join('?' * 21)})", payouts)
             db.executemany(f"INSERT INTO evidence VALUES ({', '.join('?' * 9)})", evidence)
             payouts.clear()
             evidence.clear()
