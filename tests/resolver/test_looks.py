@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from resolver_news import BILL, DAY_S, Said, Story, seconds
 
 from lianlian_async.resolver.decide import Step
+from lianlian_async.resolver.pacing import QUERY_OFFSETS_S
 
 PAID = Said(result_pay="SUCCESS", oid_paybill=BILL)
 
@@ -62,3 +64,23 @@ def test_a_replacement_that_left_is_followed_though_its_predecessor_came_to_life
     life = Story().sent(0).answer("0000", 1)
     followed = life.decide(5, revived=True)
     assert (followed.rule.name, followed.action) == ("in progress", Step.QUERY)
+    unknown = Story().sent(0).answer("9999", 1)
+    assert unknown.decide(5, revived=True) == unknown.decide(5)
+    assert unknown.decide(5).action is Step.QUERY
+
+
+def test_what_a_statement_told_is_asked_about_once_before_the_days_of_watching() -> None:
+    """The gateway stays silent for as long as the one early look is repeated: the next look is a day's."""
+    look = 100 + QUERY_OFFSETS_S[0]
+    last = look + QUERY_OFFSETS_S[-1]
+    life = Story().sent(0).answer("(no answer)", 30).listed(PAID, 100).query("9999", last)
+    later = due(life, last + 1)
+    assert later is not None
+    assert later > last + 60
+
+
+def test_a_day_that_only_a_statement_tells_is_the_day() -> None:
+    """It is the last to be heard on that, but it is heard."""
+    life = Story().sent(0).answer("(no answer)", 30).listed(PAID, 100)
+    life.evidence[-1] = evolve(life.evidence[-1], settle_date="20261124")
+    assert life.view.settle_date == "20261124"

@@ -249,6 +249,12 @@ def test_pieces_of_one_moment_have_one_order(name: str) -> None:
     assert view_of((), pieces).words == view_of((), pieces[::-1]).words == pieces
 
 
+def test_of_one_moment_what_is_about_no_attempt_comes_first() -> None:
+    """Whatever else it says."""
+    pieces = tuple(attrs.evolve(PIECE, attempt=attempt, detail=words) for attempt in (None, 1) for words in "ab")
+    assert view_of((), pieces).words == view_of((), pieces[::-1]).words == pieces
+
+
 def test_news_is_read_in_the_order_of_time() -> None:
     """However it is handed over, and however often: a part of it in order is not all of it in order."""
     pieces: list[Evidence] = lost().queries("8901", 400, 500, 600).evidence
