@@ -6,11 +6,11 @@ the day's file would hold so far: rows come while payouts are unknown, and not o
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Iterator
-from datetime import datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -19,7 +19,7 @@ from lianlian_async.errors import LianLianError
 from lianlian_async.listing import Listing
 from lianlian_async.reconcile.reader import open_statement
 from lianlian_async.reconcile.statement import REFUNDED
-from lianlian_async.testing.simulator.statements import ready_days, statement_text
+from lianlian_async.testing.simulator.statements import next_ready, ready_days, statement_text
 
 from .gatehouse import OID_PARTNER
 from .plan import Plan
@@ -27,8 +27,6 @@ from .plan import Plan
 if TYPE_CHECKING:
     from .process import Process
     from .world import World
-
-_READY_AT: Final = time(9, 0)
 
 
 class Finance:
@@ -42,17 +40,17 @@ class Finance:
         self._repeats = self.chance.choice((0.0, 0.0, 0.3))
         self._lies = self.chance.choice((0.0, 0.0, 0.05))
         self._read: set[str] = set()  # days whose statement has been taken in to its last row
-        self._lied: set[str] = set()
 
     async def act(self) -> None:
         """Until the end of the world."""
         world = self.world
         for at in sorted(self.chance.random() * world.chaos_s for _ in range(self._early)):
-            await world.sleep_until(at)
+            await asyncio.sleep(max(0.0, at - world.loop.seconds))
             if self.exists and not world.calm:
-                await self._take(f"{self._local():%Y%m%d}")
+                await self._take(f"{world.loop.now().astimezone(SHANGHAI):%Y%m%d}")
         while self.exists and not world.over:
-            await world.sleep_until(self._next_morning_s())
+            now = world.loop.now()
+            await asyncio.sleep((next_ready(now) - now).total_seconds() + 1.0)
             for day in ready_days(world.gatehouse.ledger, world.loop.now()):
                 if day not in self._read and await self._take(day):
                     self._read.add(day)
@@ -60,15 +58,6 @@ class Finance:
     def start_over(self) -> None:
         """The journal is a backup of earlier: all its days are read again."""
         self._read.clear()
-
-    def _local(self) -> datetime:
-        return self.world.loop.now().astimezone(SHANGHAI)
-
-    def _next_morning_s(self) -> float:
-        now = self._local()
-        ready = datetime.combine(now.date(), _READY_AT, tzinfo=SHANGHAI)
-        ready += timedelta(days=1 if now >= ready else 0)
-        return self.world.loop.seconds + (ready - now).total_seconds() + 1.0
 
     async def _take(self, day: str) -> bool:
         """Take in all rows of a day; False when some could not be, so that the file has to be read once more."""

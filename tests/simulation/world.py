@@ -127,9 +127,6 @@ class World:
     def moment(self, seconds: float) -> datetime:
         return EPOCH + timedelta(seconds=seconds)
 
-    async def sleep_until(self, seconds: float) -> None:
-        await asyncio.sleep(max(0.0, seconds - self.loop.seconds))
-
     def note(self, *words: object) -> None:
         """One line of the trace; two runs of a seed must agree on every one."""
         if self.failed is not None:
@@ -166,7 +163,7 @@ class World:
     def booked(self, entry: Entry, copy: bool) -> None:
         self.note("ledger", entry.event, entry.no_order, entry.oid_paybill)
         self.seen.booked(entry, copy)
-        self.laws.booked(entry)
+        self.laws.booked(entry, copy)
 
     def notice(self, notice: Notice, body: bytes) -> None:
         self.post.deliver(notice, body)

@@ -17,7 +17,7 @@ from lianlian_async.clock import SHANGHAI, Clock
 
 from .ledger import Entry, Ledger
 
-__all__ = ["hand_out_statements", "ready_days", "statement_text", "summary_text", "write_statements"]
+__all__ = ["hand_out_statements", "next_ready", "ready_days", "statement_text", "summary_text", "write_statements"]
 
 _HEADER: Final = (
     "商户订单号,商户号,商户订单时间,商户业务编号,银通订单号,银通账务日期,订单金额,"
@@ -39,6 +39,12 @@ def ready_days(ledger: Ledger, now: datetime) -> list[str]:
         days.append(_day(day))
         day += timedelta(days=1)
     return days
+
+
+def next_ready(now: datetime) -> datetime:
+    """When the next statements are ready, after `now`."""
+    ready = datetime.combine(now.astimezone(SHANGHAI).date(), _READY_AT, tzinfo=SHANGHAI)
+    return ready + timedelta(days=1 if now >= ready else 0)
 
 
 def statement_text(ledger: Ledger, oid_partner: str, period: str) -> str:
@@ -76,10 +82,8 @@ async def hand_out_statements(ledger: Ledger, oid_partner: str, folder: Path, cl
         days = [day for day in ready_days(ledger, clock.now()) if day not in handed]
         write_statements(ledger, oid_partner, folder, days)
         handed.update(days)
-        now = clock.now().astimezone(SHANGHAI)
-        ready = datetime.combine(now.date(), _READY_AT, tzinfo=SHANGHAI)
-        ready += timedelta(days=1 if now >= ready else 0)
-        await clock.sleep((ready - now).total_seconds())
+        now = clock.now()
+        await clock.sleep((next_ready(now) - now).total_seconds())
 
 
 def _moved(ledger: Ledger, period: str) -> Sequence[Entry]:
