@@ -230,6 +230,10 @@ async def judge(shop: Shop, simulator: Simulator) -> None:
 
 async def written(shop: Shop, number: int) -> Payout:
     """What a handler had begun to pay: it is being written down, whoever has left."""
-    while (payout := await shop.client.find(key_of(number))) is None:
-        await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(30):
+            while (payout := await shop.client.find(key_of(number))) is None:
+                await asyncio.sleep(0)
+    except TimeoutError:
+        pytest.fail("a handler had begun to pay, and nothing was written down")
     return payout

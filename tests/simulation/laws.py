@@ -72,6 +72,7 @@ class Laws:
         self.sends: Counter[tuple[str, Source]] = Counter()
         self.approved: set[str] = set()
         self.proven_dead: set[str] = set()
+        self.copied: set[str] = set()
         self.level: dict[str, int] = {}
         self.acknowledged: defaultdict[tuple[str, Source], set[str]] = defaultdict(set)
         self.excused: set[str] = set()  # numbers about which a restored backup has forgotten something
@@ -231,9 +232,11 @@ class Laws:
                 "I9", f"{len(self._queries)} queries within {_RATE_WITHIN_S:.0f} s, {rate:g} a second allowed"
             )
 
-    def booked(self, entry: Entry) -> None:
-        """The ledger has a new line."""
+    def booked(self, entry: Entry, copy: bool) -> None:
+        """The ledger has a new line, which a copy of a request that had left before may have brought."""
         number = entry.no_order
+        if copy:
+            self.copied.add(number)
         self._last_word[number] = entry.event if entry.oid_paybill or entry.event != "failed" else "failed, no bill"
         if entry.event not in ("booked", "review", "paid"):
             return
@@ -293,9 +296,14 @@ class Laws:
         if number in self.excused or self.world.intents[number][0].lied_to:
             return True
         record = self.world.store.records[number]
-        if record.former_hashes and any(
-            order.content.get("info_order") != record.content.get("info_order")
-            for order in self.world.gatehouse.engine.book.of(number)
+        if (
+            number in self.copied
+            and self.refused[number]
+            and record.former_hashes
+            and any(
+                order.content.get("info_order") != record.content.get("info_order")
+                for order in self.world.gatehouse.engine.book.of(number)
+            )
         ):
             # The copy of what was refused came late and was booked, after all had said that there was nothing.
             return True
