@@ -184,17 +184,16 @@ class MemoryJournal:
         self._check_open()
         check_text(oid_partner)
         check_limit(limit)
-        now_us = to_us(now)
+        now = from_us(to_us(now))
         ready = []
         for no_order in self._due:
             record = self._records[no_order]
-            due_us = now_us + 1 if record.due_at is None else to_us(record.due_at)
             send = record.step is Step.SUBMIT
-            if sends is not None and send is not sends:
+            if record.due_at is None or record.due_at > now or (sends is not None and send is not sends):
                 continue
-            if record.oid_partner == oid_partner and due_us <= now_us and not in_force(record.lease, now):
+            if record.oid_partner == oid_partner and not in_force(record.lease, now):
                 unknown = record.state is State.UNKNOWN and not send
-                ready.append((not unknown, -to_us(record.created_at) if unknown else due_us, no_order))
+                ready.append((not unknown, -to_us(record.created_at) if unknown else to_us(record.due_at), no_order))
         return [no_order for *_, no_order in heapq.nsmallest(limit, ready)]
 
     async def claim(self, oid_partner: str, lease: Lease, limit: int, *, sends: bool | None = None) -> list[Record]:

@@ -6,6 +6,7 @@ the library's own. All of them are seconds of the injected clock.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -59,11 +60,8 @@ def next_query(anchor: datetime, asked: datetime | None, offsets: Sequence[int] 
     A moment that lies in the past means "now": what was missed while nobody ran is not repeated.
     """
     done = timedelta(0) if asked is None else max(asked - anchor, timedelta(0))
-    for offset in offsets:
-        step = timedelta(seconds=offset)
-        if step > done:
-            return anchor + step
-    return None
+    at = bisect_right(offsets, done.total_seconds())
+    return anchor + timedelta(seconds=offsets[at]) if at < len(offsets) else None
 
 
 def wait_s(times: int, waits: Sequence[int]) -> int:

@@ -20,9 +20,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from ..protocol.ret_codes import Proof, Source
 from .evidence import Attempt, Evidence, Outcome, Row, row_of
@@ -138,7 +138,7 @@ def view_of(attempts: Iterable[Attempt], evidence: Iterable[Evidence]) -> View:
     sent = _sent(pays, news)
     still_open = _open(sent, news)
     state = _state(news, pays, sent, still_open, unbilled)
-    view = View(
+    return View(
         state=state,
         attempts=pays,
         sent=len(sent),
@@ -155,9 +155,10 @@ def view_of(attempts: Iterable[Attempt], evidence: Iterable[Evidence]) -> View:
         held_at=min((n.evidence.at for n in news if n.proves is Proof.REVIEW), default=None),
         words=tuple(n.evidence for n in news if n.evidence.outcome in _WORDS_OF_A_REVIEW),
         alarms=_alarms(news, state),
+        **_confirm([a for a in every if a.source is Source.CONFIRM], news),
+        **_hint(sent, news),
+        **_details(news, state),
     )
-    view = _with_confirm(view, [a for a in every if a.source is Source.CONFIRM], news)
-    return _with_details(_with_hint(view, sent, news), news)
 
 
 def _in_order(evidence: Iterable[Evidence]) -> Sequence[Evidence]:
@@ -183,7 +184,7 @@ def _is_unbilled(n: _News) -> bool:
 
 def _weighed(news: Sequence[_News]) -> list[_News]:
     """Take back what a row proves only under a condition that other evidence decides."""
-    return [n if (proves := _weight(n, news)) is n.proves else evolve(n, proves=proves) for n in news]
+    return [n if (proves := _weight(n, news)) is n.proves else _News(n.evidence, n.row, proves) for n in news]
 
 
 def _weight(n: _News, news: Sequence[_News]) -> Proof:
@@ -305,10 +306,10 @@ def _is_applying(news: Sequence[_News]) -> bool:
     return Proof.PROCESSING not in facts and any(n.evidence.result_pay == "APPLY" for n in news)
 
 
-def _with_confirm(view: View, confirms: Sequence[Attempt], news: Sequence[_News]) -> View:
+def _confirm(confirms: Sequence[Attempt], news: Sequence[_News]) -> dict[str, Any]:
     """The newest confirm, and whether its effect is still unknown: then a query decides, not a person."""
     if not confirms:
-        return view
+        return {}
     latest = confirms[-1]
     about = [n for n in news if n.evidence.source is Source.CONFIRM and n.evidence.attempt == latest.number]
     heard = any(n.evidence.outcome in (Outcome.ANSWERED, Outcome.NUMBERLESS) for n in about)
@@ -318,44 +319,46 @@ def _with_confirm(view: View, confirms: Sequence[Attempt], news: Sequence[_News]
     settled = any(n.evidence.asked_at >= since for n in asked)
     proven = any(n.proves in (Proof.REVIEW, Proof.UNSENT) for n in about)
     unsent = {n.evidence.attempt for n in news if n.evidence.source is Source.CONFIRM and n.proves is Proof.UNSENT}
-    return evolve(
-        view, confirm_at=latest.started_at, confirm=about[-1].row if about else None,
-        confirming=not settled and not proven, confirm_counts_at=since, confirms=sum(a.number not in unsent for a in confirms),
-    )  # fmt: skip
+    return {
+        "confirm_at": latest.started_at,
+        "confirm": about[-1].row if about else None,
+        "confirming": not settled and not proven,
+        "confirm_counts_at": since,
+        "confirms": sum(a.number not in unsent for a in confirms),
+    }
 
 
-def _with_hint(view: View, sent: Sequence[int], news: Sequence[_News]) -> View:
+def _hint(sent: Sequence[int], news: Sequence[_News]) -> dict[str, Any]:
     about = [n for n in news if n.evidence.source is Source.PAY and n.evidence.attempt in sent]
     latest = [n for n in about if n.evidence.attempt == sent[-1]]
     if not latest:
-        return view
+        return {}
     hint = latest[-1].row
     alike = {n.evidence.attempt for n in about if n.row.cause == hint.cause}
-    return evolve(view, hint=hint, hint_at=latest[-1].evidence.at, hints_alike=len(alike))
+    return {"hint": hint, "hint_at": latest[-1].evidence.at, "hints_alike": len(alike)}
 
 
-def _with_details(view: View, news: Sequence[_News]) -> View:
+def _details(news: Sequence[_News], state: State) -> dict[str, Any]:
     queries = [n for n in news if n.evidence.source is Source.QUERY]
     bound = [n.evidence for n in news if n.evidence.outcome is Outcome.ANSWERED]
-    ends = [n for n in news if _ENDS.get(n.proves) is view.state]
+    ends = [n for n in news if _ENDS.get(n.proves) is state]
     codes = [e.ret_code for e in bound if e.source in (Source.PAY, Source.CONFIRM) and e.ret_code]
     code = next((e for e in reversed(bound) if e.confirm_code), None)
-    return evolve(
-        view,
-        agreed=any(n.evidence.source is Source.QUERY for n in ends),
-        listed_only=bool(ends) and all(n.evidence.source is Source.STATEMENT for n in ends),
-        end_at=min((n.evidence.at for n in ends), default=None),
-        looked_at=tuple(n.evidence.asked_at for n in ends if n.evidence.source is Source.QUERY),
-        notified_at=max((n.evidence.at for n in news if n.evidence.source in _UNASKED), default=None),
-        last_query=queries[-1].evidence if queries else None,
-        queried_at=tuple(n.evidence.asked_at for n in queries),
-        heard_at=max((n.evidence.at for n in queries if n.proves is not Proof.NOTHING), default=None),
-        ret_code=codes[-1] if codes else None,
-        oid_paybill=next((e.oid_paybill for e in reversed(bound) if e.oid_paybill), None),
-        settle_date=next((e.settle_date for e in _gateway_first(bound) if e.settle_date), None),
-        confirm_code=code.confirm_code if code else None,
-        code_at=code.asked_at if code else None,
-    )
+    return {
+        "agreed": any(n.evidence.source is Source.QUERY for n in ends),
+        "listed_only": bool(ends) and all(n.evidence.source is Source.STATEMENT for n in ends),
+        "end_at": min((n.evidence.at for n in ends), default=None),
+        "looked_at": tuple(n.evidence.asked_at for n in ends if n.evidence.source is Source.QUERY),
+        "notified_at": max((n.evidence.at for n in news if n.evidence.source in _UNASKED), default=None),
+        "last_query": queries[-1].evidence if queries else None,
+        "queried_at": tuple(n.evidence.asked_at for n in queries),
+        "heard_at": max((n.evidence.at for n in queries if n.proves is not Proof.NOTHING), default=None),
+        "ret_code": codes[-1] if codes else None,
+        "oid_paybill": next((e.oid_paybill for e in reversed(bound) if e.oid_paybill), None),
+        "settle_date": next((e.settle_date for e in _gateway_first(bound) if e.settle_date), None),
+        "confirm_code": code.confirm_code if code else None,
+        "code_at": code.asked_at if code else None,
+    }
 
 
 def _gateway_first(bound: Sequence[Evidence]) -> Sequence[Evidence]:
