@@ -27,13 +27,15 @@ from lianlian_async.numbers import derive
 from .gatehouse import OID_PARTNER
 from .laws import CANARY_NAME
 from .odd import odd_script
-from .plan import Plan
+from .plan import HOUR, Plan
 
 if TYPE_CHECKING:
     from .process import Process
     from .world import World
 
 GENERATIONS: Final = 6
+# Whoever was turned away so often in a row (most often because new money is paused) asks by the hour.
+_TRIES_IN_A_ROW: Final = 20
 # What the gateway answers first to an order with a script, and then takes it as usual.
 _SCRIPTS: Final = (
     ("1004",), ("1004",), ("1005",), ("4015",), ("4012",), ("4012", "4012"), ("4013",), ("4014",), ("4014", "4014"), ("9104",),
@@ -166,6 +168,7 @@ class Business:
     async def _want(self, intent: Intent, after_s: float) -> None:
         world, chance = self.world, intent.chance
         await asyncio.sleep(after_s)
+        in_vain = 0
         while not world.over:
             process = world.pick(chance)
             if process is None:
@@ -179,7 +182,8 @@ class Business:
                 # Asked again, by mistake or to be sure: it must attach.
                 await asyncio.sleep(chance.choice((0.0, 1.0, 60.0, 3600.0)))
                 continue
-            await asyncio.sleep(chance.choice((1.0, 10.0, 60.0, 600.0)))
+            in_vain += 1
+            await asyncio.sleep(chance.choice((1.0, 10.0, 60.0, 600.0)) if in_vain < _TRIES_IN_A_ROW else HOUR)
 
     async def _pay(self, intent: Intent, process: Process) -> Any:
         chance, client = intent.chance, process.client

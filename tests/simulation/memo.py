@@ -1,7 +1,7 @@
-"""The fold from evidence to view is pure: what was folded before need not be folded again.
+"""What is pure needs to be computed once: the fold from evidence to view, the checks of fields, and derived numbers.
 
-Only the same pieces, not equal ones, are taken for known, so nothing but time is saved. Whatever `states.view_of` is
-at the moment is called, so that a mutated one is simulated as it is.
+Evidence is known by its identity and never by equality, so nothing but time is saved. Whatever function stands in a
+module at the moment is called, so that a mutated one is simulated as it is; a fault that was found is found anew.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from lianlian_async import breaker, client, engine, moves, receiving, reviewing, scribe
+from lianlian_async import breaker, client, engine, intake, moves, receiving, records, reviewing, scribe
+from lianlian_async.protocol import messages
 from lianlian_async.resolver import states
 
-_USERS: Final = (breaker, client, engine, moves, receiving, reviewing, scribe)
+_USERS: Final = (breaker, client, engine, moves, receiving, records, reviewing, scribe)
 _REMEMBERED_MAX: Final = 4096
 
 
@@ -60,3 +61,35 @@ def remembered_views() -> Iterator[None]:
     finally:
         for module, own in zip(_USERS, before, strict=True):
             module.view_of = own
+
+
+@contextmanager
+def remembered_checks() -> Iterator[None]:
+    """As long as this lasts, an order that is asked for again is not checked field by field again."""
+    own_check, own_derive, own_reachable = messages.check_field, intake.derive, intake.require_reachable
+    sound: dict[Any, Any] = {}
+
+    def once(function: Any, key: Any, *given: Any) -> Any:
+        if key in sound:
+            return sound[key][0]
+        result = function(*given)
+        if len(sound) >= _REMEMBERED_MAX:
+            sound.clear()
+        # A merchant's settings are known by their identity: they are kept alive beside it.
+        sound[key] = result, given
+        return result
+
+    def check_field(name: str, value: Any, section: str = "3.1") -> None:
+        once(own_check, (name, type(value), value), name, value, section)
+
+    def derive(oid_partner: str, key: str, generation: int = 0) -> Any:
+        return once(own_derive, (oid_partner, key, generation), oid_partner, key, generation)
+
+    def require_reachable(merchant: Any, content: Any) -> None:
+        once(own_reachable, (id(merchant), content["notify_url"]), merchant, content)
+
+    messages.check_field, intake.derive, intake.require_reachable = check_field, derive, require_reachable
+    try:
+        yield
+    finally:
+        messages.check_field, intake.derive, intake.require_reachable = own_check, own_derive, own_reachable

@@ -7,6 +7,7 @@ were. That is what makes a failing seed shrink.
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import Final
 
 from attrs import field, frozen
@@ -44,8 +45,7 @@ class Plan:
 
     def has(self, kind: str) -> bool:
         """Whether this seed's world has this kind of fault."""
-        share = KINDS[kind]
-        return kind not in self.without and self.stream(f"has {kind}").random() < share
+        return kind not in self.without and _drawn(self.seed, kind) < KINDS[kind]
 
     def strength(self, kind: str, low: float, high: float) -> float:
         """How strong it is, between `low` and `high` on a logarithmic scale; 0 where it does not exist."""
@@ -91,6 +91,11 @@ class Plan:
             name_mismatch_share=self.strength("4002", 0.01, 0.3),
             check_duplicates=self.has("4002"),
         )
+
+
+@lru_cache(maxsize=1024)
+def _drawn(seed: int, kind: str) -> float:
+    return random.Random(f"{seed}/has {kind}").random()
 
 
 _READ: Final = ("lag", "truncated", "garbage", "html", "oversized", "unsigned", "bad_sign", "other_order", "slow")

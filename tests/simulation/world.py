@@ -27,7 +27,7 @@ from .gatehouse import OID_PARTNER, Gatehouse
 from .keys import KeySet
 from .laws import Broken, Laws, leak_in
 from .loop import EPOCH, VirtualLoop, run
-from .memo import counted_rules, remembered_views
+from .memo import counted_rules, remembered_checks, remembered_views
 from .notices import Post
 from .people import People
 from .plan import DAY, HOUR, Plan
@@ -371,7 +371,7 @@ class World:
         self.final = []
         self.loop.set_exception_handler(self._loop_trouble)
         try:
-            with remembered_views(), counted_rules(self.rules):
+            with remembered_views(), remembered_checks(), counted_rules(self.rules):
                 run(self._watch(), self.loop)
         except Broken as broken:
             self.failed = self.failed or broken
