@@ -53,6 +53,8 @@ TARGETS: Final = {
     for target in (
         Target("resolver/states", _RESOLVER),
         Target("resolver/decide", _RESOLVER),
+        Target("resolver/evidence", _RESOLVER),
+        Target("resolver/rules", _RESOLVER),
         Target("resolver/permits", ("tests/resolver/test_permits.py", "tests/resolver/test_permits_told.py")),
         Target("resolver/binding", ("tests/resolver/test_binding.py",)),
         Target(

@@ -71,7 +71,8 @@ class _Exchange(Exchange):
     def _shown(self, endpoint: Endpoint, content: Any, reply: Reply | None, step: Any) -> Delivery:
         shown = super()._shown(endpoint, content, reply, step)
         if reply is not None and b'"sign":' in shown.body and (step.row is None or step.row.shows not in _FALSE):
-            self.house.said.add((content.get("no_order") or "", reply.ret_code))
+            named = b'"no_order":' in shown.body
+            self.house.said.add(((content.get("no_order") or "") if named else "", reply.ret_code))
         return shown
 
     def notice_body(self, notice: Notice) -> bytes:
@@ -110,7 +111,7 @@ class Gatehouse:
         self.exchange.short_amounts = plan.has("short amounts")
         self.exchange.number_amounts = plan.has("amounts as numbers")
         self.operator = Operator(self.exchange, _Clock(loop), self.pump)
-        self.said: set[tuple[str, str]] = set()  # (number, code) of every answer that was shown with its signature
+        self.said: set[tuple[str, str]] = set()  # (number or "", code) of every answer that was shown signed
         self.by_copy = False
         self.topped_up = Decimal(0)
         self._watcher = watcher

@@ -148,7 +148,9 @@ class Laws:
         """What counts as an answer of the gateway's must have come from it, signed, about this number."""
         if news.outcome is not Outcome.ANSWERED or news.source not in (Source.PAY, Source.CONFIRM, Source.QUERY):
             return
-        if (number, news.ret_code or "") not in self.world.gatehouse.said:
+        said, code = self.world.gatehouse.said, news.ret_code or ""
+        # Only "no record" is taken without a number, of whatever order it was said: it leads to the same number again.
+        if (number, code) not in said and not (code == "8901" and news.source is Source.QUERY and ("", code) in said):
             raise self.broken("T1", f"{news.ret_code} was believed, and the gateway has not signed it", number)
 
     def _too_soon(self, record: Record) -> str | None:

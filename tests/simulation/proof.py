@@ -89,7 +89,10 @@ def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quie
     with ProcessPoolExecutor(jobs, max_tasks_per_child=50) as pool:
         waiting = {pool.submit(run_seeds, template, chunk, patch=patch) for chunk in chunks}
         for count, done in enumerate(as_completed(waiting), start=1):
-            total.add(done.result())
+            part = done.result()
+            total.add(part)
+            for failure in part.failures:
+                print(f"{failure['broken']}\n{failure['repro']}", file=sys.stderr, flush=True)
             if not quiet and count % max(1, len(chunks) // 50) == 0:
                 seconds = time.monotonic() - began
                 print(f"{total.payouts:,} payouts, {seconds:.0f} s, {len(total.failures)} laws broken", flush=True)
