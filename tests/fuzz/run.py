@@ -1,4 +1,4 @@
-"""atheris over one target or all of them, one after the other: `python3 dev.py fuzz --seconds 60 --target NAME`.
+"""atheris over one target or all of them, one on each core: `python3 dev.py fuzz --seconds 60 --target NAME`.
 
 Each target begins with its stored corpus and with what earlier runs found in `.fuzz/NAME`. A finding is an exception,
 an input that takes more than 50 ms of processor time for each 64 KiB (instrumented code is slower: ten times that), or
@@ -8,11 +8,14 @@ one that makes the process larger than a GiB. It is left as `.fuzz/NAME/crash-..
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from .mutate import CORPUS, dictionary_file
@@ -84,6 +87,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60, help="how long for each target (60)")
     parser.add_argument("--runs", type=int, help="how many executions of each target, instead of how long")
     parser.add_argument("--seed", type=int, default=0, help="of libFuzzer; 0 is another one each time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time [%(default)s]")
     parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
     parser.add_argument("--input", type=Path, help="run one file through --target, to see a finding again")
     parser.add_argument("flags", nargs="*", help=argparse.SUPPRESS)
@@ -96,9 +100,9 @@ def main() -> None:
         for name in told.target or NAMES:
             print(f"{name}: {'accepted' if TARGETS[name](told.input.read_bytes()) else 'refused'}")
     else:
-        targets = told.target or NAMES
-        quiet = [fuzz(name, seconds=told.seconds, runs=told.runs, seed=told.seed) for name in targets]
-        sys.exit(0 if all(quiet) else 1)
+        one = partial(fuzz, seconds=told.seconds, runs=told.runs, seed=told.seed)
+        with ThreadPoolExecutor(told.jobs) as pool:
+            sys.exit(0 if all(list(pool.map(one, told.target or NAMES))) else 1)
 
 
 if __name__ == "__main__":
