@@ -32,7 +32,7 @@ class Rule:
     when: str
     step: Step
     who: Actor
-    advice: str = ""
+    advice: str
 
 
 def _rules(*rows: tuple[str, str, Step, Actor, str]) -> Mapping[str, Rule]:
