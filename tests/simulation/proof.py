@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 from attrs import evolve
@@ -17,6 +18,7 @@ from .shrink import shrink
 
 PAGE = Path(__file__).parents[2] / "docs" / "proof.md"
 CHUNK = 20
+TASKS_PER_PROCESS = 50  # and then a new one, however much memory it has kept
 TRACE_LINES = 200
 # Worlds in which a law was once broken; the tests run each of them for ever.
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
@@ -86,10 +88,9 @@ def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quie
             if len(total.failures) >= 3:
                 break
         return total
-    with ProcessPoolExecutor(jobs, max_tasks_per_child=50) as pool:
-        waiting = {pool.submit(run_seeds, template, chunk, patch=patch) for chunk in chunks}
-        for count, done in enumerate(as_completed(waiting), start=1):
-            part = done.result()
+    # The executor of concurrent.futures stands still when all its workers reach their last task at once.
+    with get_context("spawn").Pool(jobs, maxtasksperchild=TASKS_PER_PROCESS) as pool:
+        for count, part in enumerate(pool.imap_unordered(partial(run_seeds, template, patch=patch), chunks), start=1):
             total.add(part)
             for failure in part.failures:
                 print(f"{failure['broken']}\n{failure['repro']}", file=sys.stderr, flush=True)
@@ -97,7 +98,6 @@ def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quie
                 seconds = time.monotonic() - began
                 print(f"{total.payouts:,} payouts, {seconds:.0f} s, {len(total.failures)} laws broken", flush=True)
             if len(total.failures) >= 3:
-                pool.shutdown(cancel_futures=True)
                 break
     return total
 
