@@ -232,19 +232,23 @@ def looks_rounded(card_no: str) -> bool:
     return len(card_no) > 15 and card_no.isdecimal() and not card_no[15:].strip("0")
 
 
+_PARTS: Final = ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))
+
+
 def is_date_time(text: str) -> bool:
     """True when `text` is a real moment written YYYYMMDDHH24MISS."""
-    return bool(re.fullmatch("[0-9]{14}", text)) and _exists(text, "%Y%m%d%H%M%S")
+    return bool(re.fullmatch("[0-9]{14}", text)) and _exists(text)
 
 
 def is_date(text: str) -> bool:
     """True when `text` is a real day written YYYYMMDD."""
-    return bool(re.fullmatch("[0-9]{8}", text)) and _exists(text, "%Y%m%d")
+    return bool(re.fullmatch("[0-9]{8}", text)) and _exists(text)
 
 
-def _exists(text: str, form: str) -> bool:
+def _exists(digits: str) -> bool:
+    year, month, day, hour, minute, second = (int(digits[at:to] or "0") for at, to in _PARTS)
     try:
-        datetime.strptime(text, form).replace(tzinfo=UTC)
+        datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return False
     return True

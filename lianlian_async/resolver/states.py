@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from attrs import field, frozen
 
@@ -122,8 +122,7 @@ class View:
         return self.agreed and self.state in (State.FAILED, State.CLOSED, State.REFUNDED)
 
 
-@frozen
-class _News:
+class _News(NamedTuple):  # a tuple, because thousands are made for each payout that waits long
     evidence: Evidence
     row: Row
     proves: Proof

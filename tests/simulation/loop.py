@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from heapq import heappop
+from heapq import heappop, heappush
 from typing import Any
 
 # A working day in Shanghai: 10 o'clock in the morning.
@@ -40,7 +40,7 @@ class NumberedTask(asyncio.Task):  # type: ignore[type-arg]
 
     def __init__(self, loop: VirtualLoop, work: Coroutine[Any, Any, Any], context: Any) -> None:
         self._serial = loop.serial()
-        self.process = (context or contextvars.copy_context()).get(PROCESS)
+        self.process = PROCESS.get() if context is None else context.get(PROCESS)
         super().__init__(work, loop=loop, context=context)
 
     def __hash__(self) -> int:
@@ -54,6 +54,18 @@ class _Handle(asyncio.Handle):
         self._context = context or contextvars.copy_context()
         self._loop, self._callback, self._args = loop, callback, args
         self._cancelled, self._repr, self._source_traceback = False, None, None
+
+
+class _Timer(asyncio.TimerHandle):
+    __slots__ = ()
+
+    def __init__(
+        self, when: float, callback: Any, args: Any, loop: VirtualLoop, context: contextvars.Context | None
+    ) -> None:
+        self._context = context or contextvars.copy_context()
+        self._loop, self._callback, self._args = loop, callback, args
+        self._cancelled, self._repr, self._source_traceback = False, None, None
+        self._when, self._scheduled = when, True
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -105,6 +117,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
+
+    def call_at(
+        self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        timer = _Timer(when, callback, args, self, context)
+        heappush(self._scheduled, timer)
+        return timer
 
     def create_future(self) -> NumberedFuture:
         return NumberedFuture(loop=self)

@@ -53,9 +53,13 @@ class ProcessClock:
         self._process = process
         self._loop = process.world.loop
         self.ahead_s = 0.0
+        self._seconds, self._now = 0.0, EPOCH
 
     def now(self) -> datetime:
-        return EPOCH + timedelta(seconds=self._loop.seconds + self.ahead_s)
+        seconds = self._loop.seconds + self.ahead_s
+        if seconds != self._seconds:
+            self._seconds, self._now = seconds, EPOCH + timedelta(seconds=seconds)
+        return self._now
 
     def steady(self) -> float:
         return self._loop.seconds

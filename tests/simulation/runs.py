@@ -19,7 +19,7 @@ from .world import Result, World
 
 # Every so many worlds one is run twice, and the careless have to live in one.
 TWICE_EVERY: Final = 50
-CARELESS_EVERY: Final = 20
+CARELESS_EVERY: Final = 50
 
 
 _COUNTERS: Final = ("sightings", "states", "kinds", "rows", "rules", "careless")
@@ -65,6 +65,8 @@ def simulate(plan: Plan, *, keep_trace: bool = False, patch: str | None = None) 
     """One world; `patch` names a context manager, "module:name", under which it runs (a planted bug)."""
     # A world is short-lived and full of cycles: it is thrown away as a whole, and not looked through while it lives.
     gc.disable()
+    if not gc.get_freeze_count():
+        gc.freeze()  # the modules, which are the same for all worlds
     try:
         with patched(patch):
             return World(plan, keep_trace=keep_trace).run()
