@@ -156,7 +156,7 @@ print("lianlian_async", lianlian_async.__version__, "imports with its core packa
 
 
 def proof(*arguments: str) -> None:
-    """Simulate a million faulted payouts (up to two hours on two cores); --write renews docs/proof.md."""
+    """Simulate a million faulted payouts (two hours); --write renews docs/proof.md, --keep FILE survives a cut."""
     run(set_up("test"), "-m", "simulation.proof", *arguments, PYTHONPATH=str(ROOT / "tests"))
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from attrs import evolve
 
+from .keeping import Kept
 from .plan import KINDS, Plan
 from .report import faults_of, page, soft_baselines
 from .runs import Sum, run_seeds, simulate
@@ -36,6 +39,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--lost-tail", action="store_true", help="a journal that forgets: must be detected")
     parser.add_argument("--forgetful", action="store_true", help="a gateway that forgets, against A1: may pay twice")
     parser.add_argument("--patch", help="a planted bug, as simulation.traps:no_grace")
+    parser.add_argument("--keep", type=Path, help="a file of what is done: a run that was cut off goes on from there")
     parser.add_argument("--write", action="store_true", help="write docs/proof.md")
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON, judge nothing")
     return parser
@@ -57,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     template = plan_of(given)
     worlds = given.seeds or -(-given.payouts // given.each)
     seeds = list(range(given.seed, given.seed + worlds))
-    total = _run(template, seeds, given.jobs, given.patch, quiet=given.json)
+    total = _run(template, seeds, given.jobs, given.patch, quiet=given.json, keep=given.keep)
     if given.json:
         print(total.as_json())
         return
@@ -79,27 +83,38 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit("\n".join(["", "FAILED", *troubles]))
 
 
-def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quiet: bool) -> Sum:
-    total, began = Sum(), time.monotonic()
+def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quiet: bool, keep: Path | None) -> Sum:
+    kept = Kept(keep, template, patch)
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
-    if jobs == 1 or len(chunks) == 1:
-        for chunk in chunks:
-            total.add(run_seeds(template, chunk, patch=patch))
-            if len(total.failures) >= 3:
-                break
-        return total
-    # The executor of concurrent.futures stands still when all its workers reach their last task at once.
-    with get_context("spawn").Pool(jobs, maxtasksperchild=TASKS_PER_PROCESS) as pool:
-        for count, part in enumerate(pool.imap_unordered(partial(run_seeds, template, patch=patch), chunks), start=1):
+    total = Sum()
+    for chunk in chunks:
+        total.add(kept.parts.get(chunk[0], Sum()))
+    left = [chunk for chunk in chunks if chunk[0] not in kept.parts]
+    one = partial(_part, template, patch)
+    began, before = time.monotonic(), total.payouts
+    with ExitStack() as stack:
+        if jobs == 1 or len(left) <= 1:
+            parts = map(one, left)
+        else:
+            # The executor of concurrent.futures stands still when all its workers reach their last task at once.
+            # What a process has loaded is frozen: it need not be looked through after every world.
+            pool = get_context("spawn").Pool(jobs, gc.freeze, maxtasksperchild=TASKS_PER_PROCESS)
+            parts = stack.enter_context(pool).imap_unordered(one, left)
+        for count, (first, part) in enumerate(parts, start=1):
             total.add(part)
+            kept.add(first, part)
             for failure in part.failures:
                 print(f"{failure['broken']}\n{failure['repro']}", file=sys.stderr, flush=True)
-            if not quiet and count % max(1, len(chunks) // 50) == 0:
-                seconds = time.monotonic() - began
-                print(f"{total.payouts:,} payouts, {seconds:.0f} s, {len(total.failures)} laws broken", flush=True)
+            if not quiet and jobs > 1 and count % max(1, len(chunks) // 50) == 0:
+                pace = (total.payouts - before) / (time.monotonic() - began)
+                print(f"{total.payouts:,} payouts, {pace:.0f} a second, {len(total.failures)} laws broken", flush=True)
             if len(total.failures) >= 3:
                 break
     return total
+
+
+def _part(template: Plan, patch: str | None, seeds: list[int]) -> tuple[int, Sum]:
+    return seeds[0], run_seeds(template, seeds, patch=patch)
 
 
 def _tell(total: Sum) -> None:

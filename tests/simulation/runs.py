@@ -65,8 +65,6 @@ def simulate(plan: Plan, *, keep_trace: bool = False, patch: str | None = None) 
     """One world; `patch` names a context manager, "module:name", under which it runs (a planted bug)."""
     # A world is short-lived and full of cycles: it is thrown away as a whole, and not looked through while it lives.
     gc.disable()
-    if not gc.get_freeze_count():
-        gc.freeze()  # the modules, which are the same for all worlds
     try:
         with patched(patch):
             return World(plan, keep_trace=keep_trace).run()
