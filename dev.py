@@ -25,8 +25,9 @@ COVERED_OVER_ALL = 95
 # These go through the same lines a million times over: measuring that would double their time and find nothing more.
 NOT_MEASURED = (
     "simulation", "machine", "model", "mutation", "fuzz", "proofs", "client/test_client_storm.py",
-    "resolver/test_order_and_repetition.py", "cli/test_cli_kills.py", "cli/test_cli_interrupted.py",
-    "cli/test_cli_demo.py",
+    "resolver/test_order_and_repetition.py", "resolver/test_every_row.py", "resolver/test_walks.py",
+    "resolver/test_money_safety.py", "journal/test_journal_agreement.py", "cli/test_cli_kills.py",
+    "cli/test_cli_interrupted.py", "cli/test_cli_demo.py", "cli/test_cli_pay_large.py",
 )  # fmt: skip
 
 
@@ -62,7 +63,9 @@ def set_up(*groups: str) -> str:
     project = (ROOT / "pyproject.toml").read_bytes() + sys.version.encode()
     mark = VENV / f"installed-{'-'.join(groups) or 'project'}"
     digest = hashlib.sha256(project).hexdigest()
-    if not mark.exists() or mark.read_text() != digest:
+    # What was installed with more groups has these, too.
+    marks = (old for old in VENV.glob("installed-*") if set(groups) <= set(old.name.split("-")))
+    if not any(old.read_text() == digest for old in marks):
         print("setting up .venv (a minute or two, once)", flush=True)
         install(VENV, "--editable", f".[{EXTRAS}]", *wanted)
         mark.write_text(digest)

@@ -132,16 +132,17 @@ def test_page_says_what_was_run_and_never_exactly_once() -> None:
 
 def test_a_proof_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is on disk whole is not simulated again, and the sum is the same; another plan begins anew."""
-    template, seeds, keep = Plan(1, 1), list(range(1, 41)), tmp_path / "kept"
+    monkeypatch.setattr(long_proof, "CHUNK", 2)
+    template, seeds, keep = Plan(1, 1), [2, 3, 4, 5], tmp_path / "kept"
     whole = long_proof._run(template, seeds, 1, None, quiet=True, keep=keep)
     keep.write_text(keep.read_text("utf-8")[:-100], "utf-8")
     began = []
     monkeypatch.setattr(long_proof, "run_seeds", lambda *given, **more: began.append(given[1][0]) or run_seeds(*given, **more))  # fmt: skip
     again = long_proof._run(template, seeds, 1, None, quiet=True, keep=keep)
-    assert began == [21]
+    assert began == [4]
     assert evolve(again, cpu_s=0.0) == evolve(whole, cpu_s=0.0)
-    assert sorted(Kept(keep, template, None).parts) == [1, 21]
-    assert Kept(keep, Plan(1, 2), None).parts == {}
+    assert sorted(Kept(keep, template, None).parts) == [2, 4]
+    assert Kept(keep, Plan(2, 1), None).parts == {}
 
 
 def test_virtual_loop_says_when_nothing_can_happen_any_more() -> None:
