@@ -86,10 +86,12 @@ def main(argv: list[str] | None = None) -> None:
 def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quiet: bool, keep: Path | None) -> Sum:
     kept = Kept(keep, template, patch)
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
-    total = Sum()
+    total, left = Sum(), []
     for chunk in chunks:
-        total.add(kept.parts.get(chunk[0], Sum()))
-    left = [chunk for chunk in chunks if chunk[0] not in kept.parts]
+        if (done := kept.part(chunk)) is None:
+            left.append(chunk)
+        else:
+            total.add(done)
     one = partial(_part, template, patch)
     began, before = time.monotonic(), total.payouts
     with ExitStack() as stack:
@@ -100,9 +102,9 @@ def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quie
             # What a process has loaded is frozen: it need not be looked through after every world.
             pool = get_context("spawn").Pool(jobs, gc.freeze, maxtasksperchild=TASKS_PER_PROCESS)
             parts = stack.enter_context(pool).imap_unordered(one, left)
-        for count, (first, part) in enumerate(parts, start=1):
+        for count, (chunk, part) in enumerate(parts, start=1):
             total.add(part)
-            kept.add(first, part)
+            kept.add(chunk, part)
             for failure in part.failures:
                 print(f"{failure['broken']}\n{failure['repro']}", file=sys.stderr, flush=True)
             if not quiet and jobs > 1 and count % max(1, len(chunks) // 50) == 0:
@@ -113,8 +115,8 @@ def _run(template: Plan, seeds: list[int], jobs: int, patch: str | None, *, quie
     return total
 
 
-def _part(template: Plan, patch: str | None, seeds: list[int]) -> tuple[int, Sum]:
-    return seeds[0], run_seeds(template, seeds, patch=patch)
+def _part(template: Plan, patch: str | None, seeds: list[int]) -> tuple[list[int], Sum]:
+    return seeds, run_seeds(template, seeds, patch=patch)
 
 
 def _tell(total: Sum) -> None:

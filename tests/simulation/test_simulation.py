@@ -141,8 +141,22 @@ def test_a_proof_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, monkeypat
     again = long_proof._run(template, seeds, 1, None, quiet=True, keep=keep)
     assert began == [4]
     assert evolve(again, cpu_s=0.0) == evolve(whole, cpu_s=0.0)
-    assert sorted(Kept(keep, template, None).parts) == [2, 4]
-    assert Kept(keep, Plan(2, 1), None).parts == {}
+    kept = Kept(keep, template, None)
+    assert kept.part([2, 3]) is not None
+    assert kept.part([4, 5]) is not None
+    assert kept.part([2]) is None  # fewer worlds than those are another part
+    assert Kept(keep, Plan(2, 1), None).part([2, 3]) is None
+
+
+def test_a_proof_keeps_nothing_in_a_file_of_somebody_else(tmp_path: Path) -> None:
+    """A file that is none of a proof's is left as it is, and so is a place that does not exist; one sentence says so."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("precious\n", "utf-8")
+    with pytest.raises(SystemExit, match="no file of a proof"):
+        Kept(mine, Plan(1, 1), None)
+    assert mine.read_text("utf-8") == "precious\n"
+    with pytest.raises(SystemExit, match="cannot be used"):
+        Kept(tmp_path / "nowhere" / "kept", Plan(1, 1), None)
 
 
 def test_virtual_loop_says_when_nothing_can_happen_any_more() -> None:
