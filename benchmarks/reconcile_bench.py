@@ -177,9 +177,17 @@ def peak_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
+def sizes(text: str) -> list[int]:
+    """Numbers of rows, with commas between."""
+    told = text.split(",")
+    if not all(one.isascii() and one.isdecimal() and int(one) > 0 for one in told):
+        raise argparse.ArgumentTypeError(f"{text!r} is not whole numbers above zero, with commas between")
+    return [int(one) for one in told]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="50000,500000,5000000")
+    parser.add_argument("--rows", type=sizes, default="50000,500000,5000000", help="with commas between [%(default)s]")
     parser.add_argument("--directory", type=Path)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--once", type=int, help=argparse.SUPPRESS)
@@ -191,7 +199,7 @@ def main() -> None:
         folder, found = Path(name), []
         for side in ("merchant", "gateway"):
             make_keys(folder, side)
-        for rows in map(int, arguments.rows.split(",")):
+        for rows in arguments.rows:
             write_statement(folder / f"FKMX_{PARTNER}_{MONTH}.txt", rows)
             asyncio.run(write_journal(folder / f"{rows}.db", rows))
             command = [sys.executable, __file__, "--once", str(rows), "--directory", name]

@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from command_numbers import how_many
+
 from .mutate import CORPUS, dictionary_file
 
 FOUND = Path(__file__).parent.parent.parent / ".fuzz"
@@ -84,10 +86,10 @@ def main() -> None:
     """Every target, or one."""
     parser = argparse.ArgumentParser(prog="python3 dev.py fuzz", description=__doc__)
     parser.add_argument("--target", choices=NAMES, action="append", help="only this one (may be repeated)")
-    parser.add_argument("--seconds", type=int, default=60, help="how long for each target (60)")
-    parser.add_argument("--runs", type=int, help="how many executions of each target, instead of how long")
+    parser.add_argument("--seconds", type=how_many, default=60, help="how long for each target (60)")
+    parser.add_argument("--runs", type=how_many, help="how many executions of each target, instead of how long")
     parser.add_argument("--seed", type=int, default=0, help="of libFuzzer; 0 is another one each time")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time [%(default)s]")
+    parser.add_argument("--jobs", type=how_many, default=os.cpu_count(), help="how many at a time [%(default)s]")
     parser.add_argument("--one", choices=NAMES, help=argparse.SUPPRESS)
     parser.add_argument("--input", type=Path, help="run one file through --target, to see a finding again")
     parser.add_argument("flags", nargs="*", help=argparse.SUPPRESS)

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from command_numbers import how_many
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from simulation.runs import patched
@@ -29,8 +30,8 @@ LOT: Final = 250
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dev.py machine", description=__doc__)
-    parser.add_argument("--examples", type=int, default=300, help="how many in all [%(default)s]")
-    parser.add_argument("--steps", type=int, default=50, help="moves in an example [%(default)s]")
+    parser.add_argument("--examples", type=how_many, default=300, help="how many in all [%(default)s]")
+    parser.add_argument("--steps", type=how_many, default=50, help="moves in an example [%(default)s]")
     parser.add_argument("--seed", type=int, default=1, help="of the first lot; the next lots count on [%(default)s]")
     parser.add_argument("--journal", choices=JOURNALS, help="one of them only (left out: lots take turns)")
     parser.add_argument("--patch", help="a planted bug, as simulation.traps:no_grace")

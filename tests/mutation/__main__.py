@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from command_numbers import how_many
+
 from .mutants import Mutant
 from .reviewed import read_list, verdicts
 from .running import Result, run_target
@@ -23,7 +25,7 @@ Counts = tuple[int, int, int]
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python3 dev.py mutate", description=__doc__)
     parser.add_argument("--module", action="append", choices=sorted(TARGETS), help="only this one; may be repeated")
-    parser.add_argument("--sample", type=int, metavar="N", help="only so many of each module's mutants")
+    parser.add_argument("--sample", type=how_many, metavar="N", help="only so many of each module's mutants")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--write", action="store_true", help="write the counts into docs/mutation.md")
     options = parser.parse_args(arguments)

@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from attrs import evolve
+from command_numbers import how_many
 
 from .keeping import Kept
 from .plan import KINDS, Plan
@@ -29,11 +30,11 @@ REGRESSIONS = Path(__file__).with_name("regressions.txt")
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dev.py proof", description=__doc__)
-    parser.add_argument("--payouts", type=int, default=1_000_000, help="how many in all [%(default)s]")
-    parser.add_argument("--each", type=int, default=60, help="payouts in a world [%(default)s]")
+    parser.add_argument("--payouts", type=how_many, default=1_000_000, help="how many in all [%(default)s]")
+    parser.add_argument("--each", type=how_many, default=60, help="payouts in a world [%(default)s]")
     parser.add_argument("--seed", type=int, default=1, help="the first seed [%(default)s]")
-    parser.add_argument("--seeds", type=int, help="how many worlds (left out: as many as the payouts need)")
-    parser.add_argument("--jobs", type=int, default=2, help="processes [%(default)s]")
+    parser.add_argument("--seeds", type=how_many, help="how many worlds (left out: as many as the payouts need)")
+    parser.add_argument("--jobs", type=how_many, default=2, help="processes [%(default)s]")
     parser.add_argument("--without", default="", help="kinds of fault to leave out, with commas between")
     parser.add_argument("--real-crypto", action="store_true", help="real RSA on both sides")
     parser.add_argument("--lost-tail", action="store_true", help="a journal that forgets: must be detected")
