@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .clock import Clock
 from .resolver import View
+from .resolver.evidence import Attempt
 from .resolver.pacing import GRACE_S
 
 __all__ = ["Watch"]
@@ -18,7 +19,9 @@ class Watch:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._since: dict[str, tuple[int, float]] = {}  # by number: its newest attempt, and when that was first seen
+        # By number: its newest attempt, and when that was first seen. The attempt as a whole: one that this process
+        # began and could not write down, and one that a restored backup has forgotten, have the next one's number.
+        self._since: dict[str, tuple[Attempt, float]] = {}
 
     def left_s(self, no_order: str, view: View) -> float:
         """How many seconds this process must still wait before the number may go again; 0 when none."""
@@ -28,8 +31,8 @@ class Watch:
             return 0.0
         now = self._clock.steady()
         known, since = self._since.get(no_order, (None, now))
-        if known != latest.number:
+        if known != latest:
             since = now
-            self._since[no_order] = latest.number, since
+            self._since[no_order] = latest, since
         lasts_s = (latest.deadline_at - latest.started_at).total_seconds()
         return max(0.0, lasts_s + GRACE_S - (now - since))

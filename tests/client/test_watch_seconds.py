@@ -56,6 +56,22 @@ def test_a_newer_attempt_is_watched_from_its_own_beginning() -> None:
     assert watch.left_s("n", unanswered(1, 2, lasts_s=20.0)) == 300.0
 
 
+def test_another_attempt_of_the_same_number_is_watched_from_its_own_beginning() -> None:
+    """This process began a second attempt and could not write it down; somebody else's second one came later."""
+    clock = Steady()
+    watch = Watch(clock)  # type: ignore[arg-type]
+    watch.left_s("n", unanswered(1, 2))
+    clock.seconds += 350
+    [first, second] = unanswered(1, 2).attempts
+    theirs = evolve(
+        second, owner="worker-2", started_at=START + timedelta(seconds=350), deadline_at=START + timedelta(seconds=410)
+    )
+    assert watch.left_s("n", View(State.UNKNOWN, (first, theirs), open=(1, 2))) == 360.0
+    clock.seconds += 10
+    again = evolve(second, started_at=START + timedelta(seconds=1), deadline_at=START + timedelta(seconds=61))
+    assert watch.left_s("n", View(State.UNKNOWN, (first, again), open=(1, 2))) == 360.0
+
+
 def test_without_an_unanswered_attempt_there_is_nothing_to_wait_for() -> None:
     """Answered, ended, or not even in the journal."""
     watch = Watch(Steady())  # type: ignore[arg-type]
