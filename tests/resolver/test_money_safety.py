@@ -9,9 +9,9 @@ import resolver_law as law
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from resolver_lives import GRID, HYPOTHESIS, LATE, lives, many_lives
-from resolver_news import Story, attempt, moment, news, seconds
+from resolver_news import BILL, Said, Story, attempt, moment, news, seconds
 
-from lianlian_async.protocol.ret_codes import Source
+from lianlian_async.protocol.ret_codes import RET_CODES, Source
 from lianlian_async.resolver.decide import Decision, Step, decide
 from lianlian_async.resolver.states import view_of
 
@@ -68,6 +68,25 @@ RECORDS = ["=SUCCESS+", "=FAILURE+", "=CLOSED", "=CANCEL", "=CHECK", "=APPLY", "
 def test_after_a_record_nothing_is_ever_sent_again(story: Story, record: str, asked: int, now: int) -> None:
     """Whatever else is known, earlier or later: one record fact, and no send."""
     story.query(record, asked)
+    assert story.decide(now).action is not Step.SUBMIT
+    assert story.decide(now).step is not Step.SUBMIT
+
+
+@MANY
+@given(
+    story=lives(),
+    code=st.sampled_from([*RET_CODES, "4103"]),
+    asked=st.booleans(),
+    start=st.sampled_from(GRID),
+    now=NOW,
+)
+def test_after_a_bill_nothing_is_ever_sent_again(story: Story, code: str, asked: bool, start: int, now: int) -> None:
+    """Whatever code a bound answer has: the bill comes with the order's creation, so the gateway has it."""
+    named = Said(ret_code=code, oid_paybill=BILL)
+    if asked:
+        story.query(named, start)
+    else:
+        story.sent(start).answer(named, start + 1)
     assert story.decide(now).action is not Step.SUBMIT
     assert story.decide(now).step is not Step.SUBMIT
 

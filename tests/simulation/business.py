@@ -26,7 +26,7 @@ from lianlian_async.numbers import derive
 
 from .gatehouse import OID_PARTNER
 from .laws import CANARY_NAME
-from .odd import odd_script
+from .odd import odd_script, rare_script
 from .plan import HOUR, Plan
 
 if TYPE_CHECKING:
@@ -101,12 +101,16 @@ class Business:
         self.intents = intents_of(plan, within_s)
         self._cancels = plan.strength("cancel", 0.02, 0.6)
         self._scripts = plan.has("scripts")
+        self._rarely = plan.has("rare answers")
         self._tasks: list[asyncio.Task[Any]] = []
 
     def begin(self) -> None:
         """Lay scripts down, and start a caller for every intent."""
         for intent in self.intents:
-            if self._scripts and intent.chance.random() < 0.25:
+            if self._rarely and (chance := self.world.plan.stream(f"rare {intent.index}")).random() < 0.1:
+                script, intent.lied_to = rare_script(chance, intent.numbers[0])
+                self.world.gatehouse.script({"no_order": intent.numbers[0]}, script)
+            elif self._scripts and intent.chance.random() < 0.25:
                 self._script(intent)
             self._ask(intent, intent.at_s)
 

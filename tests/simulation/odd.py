@@ -11,6 +11,8 @@ from typing import Any, Final
 from lianlian_async.protocol.ret_codes import RET_CODES
 from lianlian_async.testing.simulator import Step
 
+from .plan import DAY
+
 _CODES: Final = (*(code for code in RET_CODES if code != "0000"), "4103")
 _HELD: Final = ("4002", "4003", "4004")
 _ODDLY: Final = (
@@ -54,6 +56,27 @@ def odd_script(chance: random.Random) -> tuple[dict[str, Any], bool]:
     return {
         "pay": (Step(ret_code="4014", members={"oid_paybill": _BILL}), Step(members={"oid_paybill": _OTHER_BILL}))
     }, True
+
+
+_RARELY: Final = ("no permission", "confirm lies", "no end", *("confirm",) * 6)
+
+
+def rare_script(chance: random.Random, number: str) -> tuple[dict[str, Any], bool]:
+    """What a million payouts never met by chance alone; as `odd_script`."""
+    kind = chance.choice(_RARELY)
+    if kind == "no permission":
+        # A genuine 4005 names no order, though the specification's table says that it does.
+        return {"pay": (Step(ret_code="4005", booked=False, members={"no_order": number}),)}, False
+    if kind == "no end":
+        return {"timeline": (("PROCESSING", 0.0), ("SUCCESS", 7.5 * DAY))}, False
+    if kind == "confirm":
+        nameless = {"no_order": None} if chance.random() < 0.6 else {}
+        return {
+            "pay": (chance.choice(_HELD),),
+            "confirm": tuple(Step(ret_code=chance.choice(_CODES), members=nameless) for _ in range(3)),
+        }, False
+    held = Step(ret_code=chance.choice(_HELD), members={"oid_paybill": _BILL})
+    return {"pay": (held,), "confirm": (Step(members={"oid_paybill": _OTHER_BILL}),)}, True
 
 
 _BILL: Final = "2026010100000001"

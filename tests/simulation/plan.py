@@ -24,7 +24,7 @@ KINDS: Final = {
     "lag": 0.5, "4002": 0.5, "failure": 0.6, "refund": 0.4, "scripts": 0.5, "notices": 0.7, "forgeries": 0.4,
     "people": 0.85, "hands off": 0.15, "twins": 0.4, "workers": 0.5, "many": 0.6, "two person": 0.2,
     "telling": 0.04, "amounts first": 0.5, "amounts as numbers": 0.3, "short amounts": 0.3,
-    "no notices": 0.15, "statements": 0.4,
+    "no notices": 0.15, "statements": 0.4, "rare answers": 0.1,
 }  # fmt: skip
 
 

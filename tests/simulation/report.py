@@ -17,6 +17,8 @@ CARELESS_MIN: Final = 300.0
 # A run of at least so many payouts has to meet every row and every rule, and to punish every baseline hard.
 FULL: Final = 500_000
 OFTEN: Final = 100
+# The table is total: it has a row for what cannot come, too. tests/resolver/test_money_safety.py says why it cannot.
+UNREACHABLE: Final = {"row pay: mismatched": "a number of which any answer has named a bill is never sent again"}
 
 _HEAD: Final = """# What the simulation shows
 
@@ -48,7 +50,7 @@ def faults_of(total: Sum) -> list[str]:
     found = [f"{f['broken']}\n    {f['repro']}" for f in total.failures]
     found += [f"never happened: {name}" for name in SOMETIMES if not total.sightings[name]]
     if total.payouts >= FULL:
-        found += [f"never met: {name}" for name, times in _met(total).items() if not times]
+        found += [f"never met: {name}" for name, times in _met(total).items() if not times and name not in UNREACHABLE]
     return found
 
 
@@ -71,12 +73,13 @@ def _rates(total: Sum) -> dict[str, float]:
 
 def _of_the_tables(total: Sum) -> str:
     """How much of the tables was met."""
-    met = _met(total)
+    met = {name: times for name, times in _met(total).items() if times or name not in UNREACHABLE}
     seldom = sorted((times, name) for name, times in met.items() if times < OFTEN)
     said = "## The tables\n\n" + (
         f"{len(ROWS)} rows of evidence and {len(RULES)} rules of docs/rules.md: {len(met) - len(seldom)} of "
         f"{len(met)} were met {OFTEN} times or more."
     )
+    said += "".join(f" Not met, because {why}: {name}." for name, why in UNREACHABLE.items() if name not in met)
     if not seldom:
         return said
     return f"{said} The others:\n\n" + "\n".join(f"- {name}: {times}" for times, name in seldom)
