@@ -147,7 +147,6 @@ OF_THE_WHEEL = (
     "tests/cli/test_cli_looking.py",
     "tests/review/test_review_pages.py",
     "tests/reconcile/test_report.py",
-    "tests/reconcile/test_sftp.py",
 )
 
 IMPORTS_NOTHING_ELSE = """

@@ -58,7 +58,7 @@ def odd_script(chance: random.Random) -> tuple[dict[str, Any], bool]:
     }, True
 
 
-_RARELY: Final = ("no permission", "confirm lies", "no end", *("confirm",) * 6)
+_RARELY: Final = ("no permission", "confirm lies", "no end", *("confirm",) * 9)
 
 
 def rare_script(chance: random.Random, number: str) -> tuple[dict[str, Any], bool]:
