@@ -19,8 +19,8 @@ class Watch:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # By number: its newest attempt, and when that was first seen. The attempt as a whole: one that this process
-        # began and could not write down, and one that a restored backup has forgotten, have the next one's number.
+        # By no_order: its newest attempt, and when that was first seen. The attempt as a whole, not its number: one
+        # that could not be written down, or that a restored backup has forgotten, leaves its number to another.
         self._since: dict[str, tuple[Attempt, float]] = {}
 
     def left_s(self, no_order: str, view: View) -> float:

@@ -107,11 +107,8 @@ class Business:
     def begin(self) -> None:
         """Lay scripts down, and start a caller for every intent."""
         for intent in self.intents:
-            if self._rarely and (chance := self.world.plan.stream(f"rare {intent.index}")).random() < 0.1:
-                script, intent.lied_to = rare_script(chance, intent.numbers[0])
+            if script := self._script(intent):
                 self.world.gatehouse.script({"no_order": intent.numbers[0]}, script)
-            elif self._scripts and intent.chance.random() < 0.25:
-                self._script(intent)
             self._ask(intent, intent.at_s)
 
     def ask_again(self) -> None:
@@ -126,12 +123,18 @@ class Business:
     def _is_known(self, intent: Intent) -> bool:
         return any(number in self.world.store.records for number in intent.numbers)
 
-    def _script(self, intent: Intent) -> None:
+    def _script(self, intent: Intent) -> dict[str, Any]:
+        """What the gateway does with this order, apart from the usual; nothing for most."""
+        # Drawn from a stream of its own: the worlds without rare answers stay as they were.
+        if self._rarely and (rare := self.world.plan.stream(f"rare {intent.index}")).random() < 0.1:
+            script, intent.lied_to = rare_script(rare, intent.numbers[0])
+            return script
         chance, script = intent.chance, {}
+        if not self._scripts or chance.random() >= 0.25:
+            return script
         if chance.random() < 0.3:
             script, intent.lied_to = odd_script(chance)
-            self.world.gatehouse.script({"no_order": intent.numbers[0]}, script)
-            return
+            return script
         kind = chance.random()
         if kind < 0.7:
             script["pay"] = chance.choice(_SCRIPTS)
@@ -143,7 +146,7 @@ class Business:
             script["confirm"] = chance.choice(
                 (("4001",), ("4009",), ("4011",), ("4008",), ("4010",), ("9999",), ("9104",))
             )
-        self.world.gatehouse.script({"no_order": intent.numbers[0]}, script)
+        return script
 
     # --- calling
 

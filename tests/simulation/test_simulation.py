@@ -7,11 +7,14 @@ import os
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
+from lianlian_async.resolver.evidence import ROWS
+from lianlian_async.resolver.rules import RULES
 from lianlian_async.testing.simulator import Endpoint
 
 from . import proof as long_proof
@@ -20,7 +23,7 @@ from .keeping import Kept
 from .loop import Stalled, VirtualLoop, run
 from .plan import KINDS, Plan
 from .proof import REGRESSIONS, arguments, plan_of
-from .report import page
+from .report import FULL, UNREACHABLE, faults_of, page
 from .runs import Sum, run_seeds, simulate
 from .shrink import shrink
 
@@ -119,6 +122,29 @@ def test_world_without_faults_pays_everything_once() -> None:
     assert result.broken is None
     assert set(result.states) == {"PAID NOTHING"}
     assert not result.sightings["sent three times or more"]
+
+
+def test_answers_too_rare_for_chance_are_met() -> None:
+    """A 4005 that names the order, and an order without an end in seven days: a few worlds that are made for it have both."""
+    total = Sum()
+    for seed in filter(lambda seed: Plan(seed).has("rare answers"), range(1, 200)):
+        total.add(run_seeds(Plan(seed, EACH), [seed], careless=False))
+        if total.rows["pay: 4005"] and total.rules["given up"]:
+            break
+    assert not total.failures
+    assert total.rows["pay: 4005"]
+    assert total.rules["given up"]
+
+
+def test_a_full_run_has_to_meet_whatever_can_be_met() -> None:
+    """A row or a rule that never spoke fails it; the one row that cannot, by the tables, is told of on the page instead."""
+    total = Sum(payouts=FULL, worlds=1, rows=Counter(row.name for row in ROWS.values()), rules=Counter(list(RULES)))
+    assert not [fault for fault in faults_of(total) if fault.startswith("never met")]
+    [unreachable] = UNREACHABLE
+    del total.rows[unreachable.removeprefix("row ")], total.rows["pay: 4005"], total.rules["given up"]
+    assert set(faults_of(total)) >= {"never met: row pay: 4005", "never met: rule given up"}
+    assert f"never met: {unreachable}" not in faults_of(total)
+    assert f"never sent again: {unreachable}." in page(total, Plan(1), "python3 dev.py proof", 2)
 
 
 def test_page_says_what_was_run_and_never_exactly_once() -> None:
