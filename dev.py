@@ -6,7 +6,9 @@ project there; each command may be run first.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -119,23 +121,61 @@ def check() -> None:
     run(interpreter, "-m", "mypy")
 
 
-def wheel() -> None:
-    """Build the wheel, install it alone elsewhere, and test what was installed."""
+def wheel(*arguments: str) -> None:
+    """Build the wheel, install it alone elsewhere, test it; --keep DIR leaves a release there, --sign KEY signs it."""
+    options = argparse.ArgumentParser(prog="python3 dev.py wheel")
+    options.add_argument("--keep", type=Path, metavar="DIR", help="leave what was built and tested in this new folder")
+    options.add_argument("--sign", type=Path, metavar="KEY", help="sign the checksums with this SSH key (with --keep)")
+    chosen = options.parse_args(arguments)
+    if chosen.sign and not (chosen.keep and chosen.sign.is_file() and shutil.which("ssh-keygen")):
+        options.error("--sign needs --keep DIR, a key file that exists, and ssh-keygen")
+    if chosen.keep and chosen.keep.exists():
+        options.error(f"--keep {chosen.keep} is there already; a release begins in a folder of its own")
     interpreter = set_up("test", "check")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        run(interpreter, "-m", "build", "--outdir", str(place / "dist"), str(ROOT))
-        built = next((place / "dist").glob("*.whl"))
-        for made in sorted((place / "dist").iterdir()):
-            print(f"{hashlib.sha256(made.read_bytes()).hexdigest()}  {made.name}", flush=True)
+        dist = place / "dist"
+        run(interpreter, "-m", "build", "--outdir", str(dist), str(ROOT))
+        built = next(dist.glob("*.whl"))
         bare = place / "bare"
         install(bare, str(built))
         run(python(bare), "-c", IMPORTS_NOTHING_ELSE, cwd=place)
+        list_materials(interpreter, bare, built)
+        print(sum_up(dist), end="", flush=True)
         full = place / "full"
         install(full, f"{built}[{EXTRAS}]", *group("test"))
         shutil.copytree(ROOT / "tests", place / "tests")
         shutil.copy(ROOT / "pyproject.toml", place / "pyproject.toml")
         run(python(full), "-m", "pytest", "-q", "-m", "not slow and not checkout", "-n", "2", *OF_THE_WHEEL, cwd=place)
+        if chosen.sign:
+            sign(dist, chosen.sign.resolve())
+        if chosen.keep:
+            shutil.copytree(dist, chosen.keep)
+
+
+def list_materials(interpreter: str, bare: Path, built: Path) -> None:
+    """Write the bill of materials (CycloneDX) beside a wheel: what installing it alone has brought, by version."""
+    bill = built.with_suffix(".cdx.json")
+    how = ("environment", "--mc-type", "library", "--output-reproducible", "--output-file", str(bill))
+    run(interpreter, "-m", "cyclonedx_py", *how, python(bare))
+    content = json.loads(bill.read_text("utf-8"))
+    for component in content["components"]:  # where the wheel lay when it was installed is nobody's business
+        outside = [one for one in component.get("externalReferences", []) if not one["url"].startswith("file:")]
+        component["externalReferences"] = outside
+    bill.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def sum_up(dist: Path) -> str:
+    """Write the SHA-256 of each file of a folder, the way `sha256sum --check` reads it."""
+    made = sorted(path for path in dist.iterdir() if path.suffix in (".whl", ".gz", ".json"))
+    sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in made)
+    (dist / "SHA256SUMS").write_text(sums, "utf-8")
+    return sums
+
+
+def sign(dist: Path, key: Path) -> None:
+    """Sign the checksums of a folder with an SSH key; docs/releasing.md has how one verifies it."""
+    run("ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", str(key), str(dist / "SHA256SUMS"))
 
 
 # What can break between a checkout and a wheel: data files, extras, the command; not the logic, which `test` covers.
