@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from canaries import SEALED, Aviary, without_bills
 
 TESTS = Path(__file__).parent
 CONFTEST = "pytest_plugins = ['canaries']\n"
@@ -125,3 +126,18 @@ def test_told_on_purpose():
 """
     done = run(tmp_path, body)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_bill_behind_a_six_is_no_card_number() -> None:
+    """The last byte of a seal is random, and the gateway's number stands right behind it; a card beside it is found."""
+    bill, card = "2026112600000001", "62284802223" + "00000001"
+    stored = b"\x006" + bill.encode() + b"\x00"
+
+    def seen(stored: bytes, bills: list[str]) -> list[str]:
+        aviary = Aviary()
+        aviary.look("a journal's file", without_bills(stored, bills), SEALED)
+        return [one.what for one in aviary.take()]
+
+    assert seen(stored, []) == ["a card number"]
+    assert seen(stored, [bill]) == []
+    assert seen(stored + card.encode() + b"\x00", [bill]) == ["a card number"]
