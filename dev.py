@@ -29,7 +29,9 @@ COVERED_OVER_ALL = 95
 NOT_MEASURED = (
     "proofs", "cli/test_cli_kills.py", "client/test_client_storm.py", "machine", "notifications/test_burst.py",
     "cli/test_cli_demo.py", "cli/test_cli_interrupted.py", "cli/test_cli_pay_large.py", "cli/test_cli_pay.py",
-    "client/test_client_crash.py", "client/test_client_cancel.py", "cli/test_cli_output_lost.py", "model", "mutation",
+    "client/test_client_crash.py", "client/test_client_cancel.py", "cli/test_cli_reviewing.py",
+    "cli/test_cli_people.py", "cli/test_cli_looking.py", "cli/test_cli_output_lost.py", "cli/test_cli_operating.py",
+    "model", "mutation",
     "simulation", "journal/test_journal_agreement.py", "resolver/test_every_row.py", "resolver/test_walks.py",
     "resolver/test_money_safety.py", "resolver/test_order_and_repetition.py", "fuzz",
 )  # fmt: skip
