@@ -129,10 +129,10 @@ def wheel(*arguments: str) -> None:
     options.add_argument("--keep", type=Path, metavar="DIR", help="leave what was built and tested in this new folder")
     options.add_argument("--sign", type=Path, metavar="KEY", help="sign the checksums with this SSH key (with --keep)")
     chosen = options.parse_args(arguments)
-    if chosen.sign and not (chosen.keep and chosen.sign.is_file() and shutil.which("ssh-keygen")):
-        options.error("--sign needs --keep DIR, a key file that exists, and ssh-keygen")
     if chosen.keep and chosen.keep.exists():
         options.error(f"--keep {chosen.keep} is there already; a release begins in a folder of its own")
+    if chosen.sign and not (chosen.keep and chosen.sign.is_file() and shutil.which("ssh-keygen")):
+        options.error("--sign needs --keep DIR, a key file that exists, and ssh-keygen")
     interpreter = set_up("test", "check")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

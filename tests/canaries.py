@@ -192,24 +192,20 @@ def without_bills(stored: bytes, bills: Iterable[str]) -> str:
     return stored.decode("utf-8", "replace")
 
 
-def _bills(path: Path) -> list[str]:
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db:
-            return [bill for (bill,) in db.execute("SELECT oid_paybill FROM payouts WHERE oid_paybill IS NOT NULL")]
-    except sqlite3.Error:
-        return []  # A test has made something else of it.
+def _stands(path: Path) -> tuple[Mapping[str, re.Pattern[str]], list[str]]:
+    """What must not be in this journal, and the gateway's numbers that may.
 
-
-def _judged(path: Path) -> Mapping[str, re.Pattern[str]]:
-    """What must not be in this journal: its first key is number 0, "none", until a rotation has sealed everything."""
+    Its first key is number 0, "none", until a rotation has sealed everything.
+    """
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db:
             numbers = [number for (number,) in db.execute("SELECT seq FROM keys")]
+            bills = [bill for (bill,) in db.execute("SELECT oid_paybill FROM payouts WHERE oid_paybill IS NOT NULL")]
     except sqlite3.Error:
-        return SECRET  # A test has made something else of it.
+        return SECRET, []  # A test has made something else of it.
     if numbers == [0]:
-        return STORED
-    return SEALED if numbers and 0 not in numbers else SECRET
+        return STORED, bills
+    return SEALED if numbers and 0 not in numbers else SECRET, bills
 
 
 def _close(original: Any) -> Any:
@@ -217,8 +213,8 @@ def _close(original: Any) -> Any:
         was_open = self._lanes is not None
         await original(self)
         if was_open and self.path.is_file():
-            text = without_bills(self.path.read_bytes(), _bills(self.path))
-            AVIARY.look("a journal's file", text, _judged(self.path))
+            patterns, bills = _stands(self.path)
+            AVIARY.look("a journal's file", without_bills(self.path.read_bytes(), bills), patterns)
 
     return close
 
