@@ -26,7 +26,7 @@ from lianlian_async.numbers import derive
 
 from .gatehouse import OID_PARTNER
 from .laws import CANARY_NAME
-from .odd import odd_script, rare_script
+from .odd import odd_script, rare_scripts
 from .plan import HOUR, Plan
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 GENERATIONS: Final = 12  # one payout in 375,000 was replaced for the sixth time (seed 6254)
 # Whoever was turned away so often in a row (most often because new money is paused) asks by the hour.
 _TRIES_IN_A_ROW: Final = 20
+_RARE_SHARE: Final = 0.8  # of the payouts in a world with rare answers
 # What the gateway answers first to an order with a script, and then takes it as usual.
 _SCRIPTS: Final = (
     ("1004",), ("1004",), ("1005",), ("4015",), ("4012",), ("4012", "4012"), ("4013",), ("4014",), ("4014", "4014"), ("9104",),
@@ -107,8 +108,8 @@ class Business:
     def begin(self) -> None:
         """Lay scripts down, and start a caller for every intent."""
         for intent in self.intents:
-            if script := self._script(intent):
-                self.world.gatehouse.script({"no_order": intent.numbers[0]}, script)
+            for number, script in self._scripts_of(intent).items():
+                self.world.gatehouse.script({"no_order": number}, script)
             self._ask(intent, intent.at_s)
 
     def ask_again(self) -> None:
@@ -123,12 +124,17 @@ class Business:
     def _is_known(self, intent: Intent) -> bool:
         return any(number in self.world.store.records for number in intent.numbers)
 
-    def _script(self, intent: Intent) -> dict[str, Any]:
-        """What the gateway does with this order, apart from the usual; nothing for most."""
+    def _scripts_of(self, intent: Intent) -> dict[str, dict[str, Any]]:
+        """What the gateway does with this intent's numbers, apart from the usual; nothing for most."""
         # Drawn from a stream of its own: the worlds without rare answers stay as they were.
-        if self._rarely and (rare := self.world.plan.stream(f"rare {intent.index}")).random() < 0.1:
-            script, intent.lied_to = rare_script(rare, intent.numbers[0])
-            return script
+        if self._rarely and (rare := self.world.plan.stream(f"rare {intent.index}")).random() < _RARE_SHARE:
+            scripts, intent.lied_to = rare_scripts(rare, intent.numbers)
+            return scripts
+        script = self._script(intent)
+        return {intent.numbers[0]: script} if script else {}
+
+    def _script(self, intent: Intent) -> dict[str, Any]:
+        """What the gateway does with the intent's first number in any world."""
         chance, script = intent.chance, {}
         if not self._scripts or chance.random() >= 0.25:
             return script

@@ -78,6 +78,7 @@ def main(argv: list[str] | None = None) -> None:
             f"--seed {given.seed}",
             f"--jobs {given.jobs}",
         ]
+        words += [f"--each {given.each}"] if given.each != arguments().get_default("each") else []
         PAGE.write_text(page(total, template, " ".join(words), given.jobs), "utf-8")
         print(f"written: {PAGE}")
     if troubles:

@@ -58,6 +58,8 @@ class Network:
         self.chance = plan.stream("wire")
         self.calm = False
         self.racy = plan.has("racy")
+        # A certificate is refused so seldom that a confirm would hardly ever meet it.
+        self._untrusted = plan.stream("rare wire") if plan.has("rare answers") else None
         self._rtt = self.chance.choice((0.01, 0.05, 0.3, 1.0))
         self._late_max = self.chance.choice((60.0, 600.0, 3600.0, DAY))
         self._odds: list[tuple[float, str]] = []
@@ -79,6 +81,8 @@ class Network:
         """What happens to this exchange."""
         if self.calm:
             return None
+        if endpoint is Endpoint.CONFIRM and self._untrusted is not None and self._untrusted.random() < 0.02:
+            return "certificate"
         # Confirms are few; what goes wrong with them must be seen all the same.
         point = self.chance.random() / (3.0 if endpoint is Endpoint.CONFIRM else 1.0)
         if point >= self._rate:
