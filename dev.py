@@ -105,7 +105,8 @@ def test(*arguments: str) -> None:
         return
     for old in ROOT.glob(".coverage*"):
         old.unlink()
-    on_all_cores = ("-m", "pytest", "-n", str(os.cpu_count() or 2), "--dist", "worksteal")
+    # One process more than cores: while a test waits for a clock, or for processes of its own, another works.
+    on_all_cores = ("-m", "pytest", "-n", str((os.cpu_count() or 2) + 1), "--dist", "worksteal")
     apart = [f"tests/{path}" for path in NOT_MEASURED]
     run(interpreter, *on_all_cores, *apart)
     run(interpreter, "-m", "coverage", "run", *on_all_cores, *(f"--ignore={path}" for path in apart))
