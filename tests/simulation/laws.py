@@ -320,7 +320,7 @@ class Laws:
         # What was booked last may still be at the bank when all is judged: it has left the account and reached nobody.
         under_way = sum((o.amount for o in orders if o.debited and not o.settled), Decimal(0))
         if kept + under_way != out:
-            raise self.broken("I6", f"{out} left the account; {kept} reached payees and stayed there, {under_way} may yet")
+            raise self.broken("I6", f"{out} left the account; {kept} reached payees, {under_way} may yet")
         believed = [p for p in known.values() if p.state is State.PAID and self._last_word[p.no_order] == "paid"]
         told = sum((p.money_order for p in believed), Decimal(0))
         unsure = Decimal(0)
