@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Final
 
 from ..errors import ConfigError
-from ..protocol.fields import safe_text
 
 __all__ = ["CHECKED_ONLY", "KNOWN", "REQUIRED", "known_in", "understand"]
 
@@ -80,7 +79,7 @@ def understand(cells: Sequence[object]) -> tuple[str | None, ...]:
     strange = [place for place, header in enumerate(headers) if _plain(header) and names[place] is None]
     _require_all(names, strange)
     if strange:
-        raise ConfigError(_about(strange[0], headers[strange[0]]))
+        raise ConfigError(_about(strange, _plain(headers[strange[0]])))
     for place, name in enumerate(names):
         if name is not None and names.index(name) != place:
             raise ConfigError(
@@ -92,19 +91,27 @@ def understand(cells: Sequence[object]) -> tuple[str | None, ...]:
 def _require_all(names: Sequence[str | None], strange: Sequence[int]) -> None:
     missing = [f"{name} ({KNOWN[name][0]})" for name in REQUIRED if name not in names]
     if missing:
-        places = ", ".join(str(place + 1) for place in strange[:10])
-        unclear = f"; the name of column {places} was not understood" if strange else ""
+        unclear = f"; the name of column {_listed(strange)} was not understood" if strange else ""
         raise ConfigError(f"has no column {' and no column '.join(missing)}{unclear}; name it so in the first line")
 
 
-def _about(place: int, header: str) -> str:
-    plain = _plain(header)
+def _about(strange: Sequence[int], plain: str) -> str:
     if plain in _SIGN:
         return "has a column sign: a signature belongs to one message and is made anew here; leave the column out"
     if plain in _OF_OUTCOMES:
         return f"has the column {plain} of an outcome file; give the file of payments itself"
-    shown = re.sub("[0-9]{6,}", "…", safe_text(header.strip(), limit=40))
+    # Where the line break after the header is lost, the first payee stands in it: only places are told.
     return (
-        f"has the unknown column {shown!r} (column {place + 1}); rename it or leave it out, "
+        f"has names of columns that are not known (column {_listed(strange)}); rename these or leave them out, "
         f"known are {', '.join(KNOWN)} and the specification's Chinese names"
     )
+
+
+def _listed(places: Sequence[int]) -> str:
+    """Counted from 1, the first ten, with a spreadsheet's letter: "5 (E), 6 (F)"."""
+    return ", ".join(f"{place + 1} ({_letter(place)})" for place in places[:10])
+
+
+def _letter(place: int) -> str:
+    before, last = divmod(place, 26)
+    return (_letter(before - 1) if before else "") + chr(ord("A") + last)

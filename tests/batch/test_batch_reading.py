@@ -194,7 +194,7 @@ def test_content_that_is_no_batch(path: Path, content: bytes, words: str) -> Non
         ("sign", "a signature belongs to one message"),
         ("签名", "a signature belongs to one message"),
         ("ret_code", "outcome file"),
-        ("部门", "unknown column '部门' (column 5)"),
+        ("部门", "not known (column 5 (E)); rename these or leave them out"),
         ("MONEY_ORDER", "names money_order twice, in columns 1 and 5"),
         ("金额", "names money_order twice, in columns 1 and 5"),
         ("oid_partner", "nobody said who pays"),
@@ -212,6 +212,18 @@ def test_a_file_without_a_header_shows_nobody(path: Path) -> None:
     assert "李" not in message
     message = refusal(path, csv_text(ROW, header=(*HEADER, CARD)))
     assert CARD not in message
+
+
+@pytest.mark.parametrize("last", ["memo", "收款备注"])
+def test_a_header_without_its_line_break_shows_nobody(path: Path, last: str) -> None:
+    """The first payee became part of a column's name; the places are told, as a spreadsheet counts them too."""
+    header = ("money_order", "card_no", "acct_name", last + "李三", *("25.78", CARD, "李三") * 8)
+    message = refusal(path, csv_text(OTHER_ROW, header=header))
+    assert "not known (column 4 (D), 5 (E), 6 (F)" in message
+    assert "李" not in message
+    assert CARD not in message
+    far = ("money_order", "card_no", "acct_name", *("memo",) * 24, "李三")
+    assert "column 28 (AB)" in refusal(path, csv_text(OTHER_ROW, header=far))
 
 
 @pytest.mark.parametrize("broken", ['1.00,"62,张三\n', '1.00,"62"x,张三\n', '1.00,"\n2.00,"x,张三\n'])
