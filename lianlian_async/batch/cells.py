@@ -51,7 +51,9 @@ _DEBRIS = re.compile(
     r"#(N/A|REF!|VALUE!|DIV/0!|NAME\?|NULL!|NUM!|SPILL!|CALC!|FIELD!|GETTING_DATA|#+)|#|nan|none|nat|<na>",
     re.IGNORECASE,
 )
-_LOST = re.compile("\ufffd|_x[0-9A-Fa-f]{4}_")
+# Private characters mean what two programs agreed on, and LianLian agreed on none: most are bytes that were once read
+# in the wrong encoding and saved again in the right one.
+_LOST = re.compile("[\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff]|_x[0-9A-Fa-f]{4}_")
 
 
 def _refuse_debris(name: str, text: str) -> None:

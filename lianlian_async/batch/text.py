@@ -111,8 +111,9 @@ def _proven(raw: bytes, codec: str, name: str) -> str:
         text = raw.decode(codec)
     except UnicodeDecodeError as fault:
         raise ConfigError(f"is not in {name} (byte {fault.start + 1}); {_SAVE_AS}") from None
-    if "\0" in text or re.search("[\ue000-\uf8ff]", text):
-        # GB18030 takes nearly any bytes, such as Big5; what has no meaning in it lands on private characters.
+    # GB18030 takes nearly any bytes, such as Big5; what has no meaning in it lands on private characters. Where the
+    # encoding is sure they are single cells' faults, and are told with their lines.
+    if "\0" in text or (codec == "gb18030" and re.search("[\ue000-\uf8ff]", text)):
         raise ConfigError(f"holds characters without a meaning in {name}; {_SAVE_AS}")
     return codec
 

@@ -152,6 +152,8 @@ def test_sixteen_digits_ending_in_a_zero() -> None:
         ("acct_name", "李?", "question mark"),
         ("acct_name", "李\ufffd", "conversion"),
         ("acct_name", "李三_x000D_", "conversion"),
+        ("acct_name", "\ue7d0公司", "conversion"),
+        ("memo", "工资\U0010fffd", "conversion"),
         ("acct_name", "#N/A", "a program writes"),
         ("acct_name", "#REF!", "a program writes"),
         ("acct_name", "######", "a program writes"),

@@ -262,6 +262,16 @@ def test_big5_is_not_taken_for_gb18030(path: Path) -> None:
     assert "without a meaning" in refusal(path, private, "gb18030")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_name_that_was_misread_before_it_was_saved(path: Path, encoding: str) -> None:
+    """However the file announces its encoding: a private character is that line's fault, and the others are read."""
+    content = csv_text((ROW[0], ROW[1], "\ue7d0公司", *ROW[3:]), OTHER_ROW)
+    batch = read(path, content, encoding)
+    assert [(problem.line, problem.field) for problem in batch.problems] == [(2, "acct_name")]
+    assert "\ue7d0" not in str(batch.problems[0])
+    assert [row.line for row in batch.rows] == [3]
+
+
 def test_files_and_rows_beyond_the_bounds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many bytes or payments are refused with the way out."""
     monkeypatch.setattr(reading, "ROWS_MAX", 1)

@@ -133,6 +133,7 @@ def batch() -> Files:
             "N1,20261123100000,0.01,6228480402564890018,某公司,1,01020000,102100099996,\n"
         ).encode(),
     )
+    yield "private", "money_order,card_no,acct_name\n1.00,6228480402564890018,\ue7d0公司\n".encode()
     yield "nothing", b"\n\n , \n"
 
 
