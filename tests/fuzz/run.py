@@ -72,7 +72,9 @@ def fuzz(name: str, *, seconds: int | None, runs: int | None, seed: int) -> bool
         f"-artifact_prefix={found}/", f"-dict={dictionary_file(name)}", str(found), str(CORPUS / name),
     ]  # fmt: skip
     command = [sys.executable, "-m", "fuzz.run", "--one", name, "--", *flags]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    # With a seed and a number of runs, the same inputs every time: nothing else is left to chance.
+    own = {**os.environ, "PYTHONHASHSEED": str(seed)} if seed else None
+    done = subprocess.run(command, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     text = done.stdout.decode("utf-8", "replace")
     ended = re.search(r"Done (\d+) runs in (\d+) second", text)
     if done.returncode == 0 and ended:
