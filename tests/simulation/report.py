@@ -14,8 +14,10 @@ from .sightings import SOMETIMES
 
 _YEAR_S: Final = 365.25 * 86400
 CARELESS_MIN: Final = 300.0
-# A run of at least so many payouts has to meet every row and every rule, and to punish every baseline hard.
+# A run of at least so many payouts has to meet every row and every rule, and to punish every baseline hard; the whole
+# million has to meet each of them often.
 FULL: Final = 500_000
+WHOLE: Final = 1_000_000
 OFTEN: Final = 100
 # The table is total: it has a row for what cannot come, too. tests/resolver/test_money_safety.py says why it cannot.
 UNREACHABLE: Final = {"row pay: mismatched": "a number of which any answer has named a bill is never sent again"}
@@ -51,6 +53,8 @@ def faults_of(total: Sum) -> list[str]:
     found += [f"never happened: {name}" for name in SOMETIMES if not total.sightings[name]]
     if total.payouts >= FULL:
         found += [f"never met: {name}" for name, times in _met(total).items() if not times]
+    if total.payouts >= WHOLE:
+        found += [f"met only {times} times: {name}" for name, times in _met(total).items() if 0 < times < OFTEN]
     return found
 
 

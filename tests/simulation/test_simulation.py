@@ -23,7 +23,7 @@ from .keeping import Kept
 from .loop import Stalled, VirtualLoop, run
 from .plan import KINDS, Plan
 from .proof import REGRESSIONS, arguments, plan_of
-from .report import FULL, UNREACHABLE, faults_of, page
+from .report import FULL, OFTEN, UNREACHABLE, WHOLE, faults_of, page
 from .runs import Sum, run_seeds, simulate
 from .shrink import shrink
 
@@ -154,6 +154,17 @@ def test_a_full_run_has_to_meet_whatever_can_be_met() -> None:
     assert set(faults_of(total)) >= {"never met: row pay: 4005", "never met: rule given up"}
     assert f"never met: {unreachable}" not in faults_of(total)
     assert f"never sent again: {unreachable}." in page(total, Plan(1), "python3 dev.py proof", 2)
+
+
+def test_the_whole_million_has_to_meet_each_of_them_often() -> None:
+    """Otherwise a change of the worlds could make a row as rare as if it were not tried, and nobody would notice."""
+    often = dict.fromkeys((row.name for row in ROWS.values()), OFTEN)
+    total = Sum(payouts=WHOLE, worlds=1, rows=Counter(often), rules=Counter(dict.fromkeys(RULES, OFTEN)))
+    assert not [fault for fault in faults_of(total) if fault.startswith(("never met", "met only"))]
+    total.rows["pay: 4005"] = total.rules["given up"] = OFTEN - 1
+    assert set(faults_of(total)) >= {"met only 99 times: row pay: 4005", "met only 99 times: rule given up"}
+    total.payouts = WHOLE - 1
+    assert not [fault for fault in faults_of(total) if fault.startswith("met only")]
 
 
 def test_page_says_what_was_run_and_never_exactly_once() -> None:
