@@ -124,7 +124,8 @@ class JournalFile:
                 raise ConfigError(f"the journal {path} is not a file: give the path of a file")
             if mode & 0o077:
                 raise ConfigError(f"the journal {path} can be read or written by others: run `chmod 600 {path}`")
-            if not os.access(path, os.R_OK | os.W_OK):
+            # Another process that ends just now takes -wal and -shm away, and what is gone cannot be written, either.
+            if not os.access(path, os.R_OK | os.W_OK) and path.exists():
                 raise JournalUnavailable(f"the journal {path} is read-only: make it writable for this user")
 
     def remember(self) -> None:

@@ -132,6 +132,27 @@ async def test_a_file_that_cannot_be_written(path: Path, monkeypatch: pytest.Mon
         await SqliteJournal(path).open()
 
 
+async def test_a_log_that_another_process_takes_away_amid_the_look(
+    path: Path, sqlite: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last to close a journal removes what lies beside it: nothing is wrong with the journal, and it opens."""
+    await sqlite.add([record("n1")])
+    await sqlite.close()
+    _write(_beside(path, "-wal"), b"")
+    real = os.access
+
+    def taken_away(place: Path, mode: int) -> bool:
+        if str(place).endswith("-wal"):
+            os.unlink(place)
+        return real(place, mode)
+
+    monkeypatch.setattr(os, "access", taken_away)
+    journal = SqliteJournal(path)
+    await journal.open()
+    assert await journal.load("n1") is not None
+    await journal.close()
+
+
 async def test_a_directory_that_takes_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JournalUnavailable with the system's reason."""
 
